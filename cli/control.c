@@ -1,0 +1,307 @@
+/* The other end of up_control.c: status, down, stop-node, start-node. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define ANSWER_MAX (1024 * 1024)
+#define FETCH_TIMEOUT (2 * W_SEC)
+#define START_TIMEOUT (60 * W_SEC)
+#define TRY_EVERY_NS (100 * 1000 * 1000)
+
+int
+cli_control(const char *dir, const char *line, struct w_buf *ret, struct w_fault *fault)
+{
+	W_AUTO(w_free) char *run = w_xasprintf("%s/run", dir);
+	W_AUTO(w_close) int folder = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	W_AUTO(w_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	ssize_t got;
+
+	/* A socket's path is short (unix(7)), a folder's may be long. */
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/weir.sock", folder);
+	if (folder < 0 || fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return w_fail(fault, -W_EDOWN, "no cluster of weir up runs in %s", dir);
+	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0)
+		return w_fail(fault, -W_EDOWN, "the control socket of %s: %s", dir, strerror(errno));
+	while (ret->len < ANSWER_MAX && (got = read(fd, w_buf_room(ret, 4096), 4096)) > 0)
+		w_buf_added(ret, (size_t)got);
+	w_buf_char(ret, '\0');
+	ret->len--;
+	if (strncmp(ret->ptr, "error: ", 7) == 0)
+		return w_fail(fault, -W_EINVAL, "%.*s", (int)strcspn(ret->ptr + 7, "\n"), ret->ptr + 7);
+	return W_OK;
+}
+
+/* The folder that the commands of a running weir up talk to. */
+static const char *
+dir_or_default(const char *dir)
+{
+	return dir != NULL ? dir : "./weir-data";
+}
+
+/* --- what the processes are, and what the monitor knows of them --- */
+
+static json_t *
+monitor_nodes(const struct w_cluster *cluster)
+{
+	const struct w_member *monitor = w_cluster_nth(cluster, W_MONITOR, 0);
+	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
+	W_AUTO(w_free) char *url = NULL;
+	json_t *root, *nodes;
+	long status;
+
+	if (monitor == NULL || monitor->opt.monitor.http[0] == '\0')
+		return NULL;
+	url = w_xasprintf("http://%s/api/nodes", monitor->opt.monitor.http);
+	if (cli_fetch(url, NULL, FETCH_TIMEOUT, &body, &status) < 0 || status != 200)
+		return NULL;
+	root = json_loads(body.ptr, 0, NULL);
+	nodes = json_incref(json_object_get(root, "nodes"));
+	json_decref(root);
+	return nodes;
+}
+
+static json_t *
+find_named(json_t *nodes, const char *name)
+{
+	json_t *node;
+	size_t i;
+
+	json_array_foreach(nodes, i, node) {
+		const char *found = json_string_value(json_object_get(node, "name"));
+
+		if (found != NULL && strcmp(found, name) == 0)
+			return node;
+	}
+	return NULL;
+}
+
+/* State by process and report: a report of an earlier process of this name says nothing. */
+static const char *
+node_state(const char *process, int64_t pid, const json_t *seen)
+{
+	const char *state = json_string_value(json_object_get(seen, "state"));
+
+	if (process != NULL && strcmp(process, "stopping") == 0)
+		return "draining";
+	if (process != NULL && strcmp(process, "running") != 0)
+		return "down";
+	if (state == NULL)
+		return process != NULL ? "starting" : "down";
+	if (process != NULL && json_integer_value(json_object_get(seen, "pid")) != pid)
+		return "starting";
+	return process != NULL && strcmp(state, "down") == 0 ? "starting" : state;
+}
+
+static json_t *
+describe(const struct w_member *member, const json_t *process, const json_t *seen)
+{
+	static const char *const copied[] = { "postgres_pid", "database", "timeline", "lag_bytes",
+		"position", "requests_per_second", "p99" };
+	const char *process_state = json_string_value(json_object_get(process, "process"));
+	int64_t pid = json_integer_value(json_object_get(process != NULL ? process : seen, "pid"));
+	const char *state = node_state(process_state, pid, seen);
+	json_t *node = json_pack("{s:s, s:s, s:I, s:s}", "name", member->name, "role",
+	    w_role_name(member->role), "pid", (json_int_t)pid, "state", state);
+	bool alive = strcmp(state, "up") == 0 || strcmp(state, "draining") == 0;
+
+	for (size_t i = 0; i < W_NELEM(copied); i++) {
+		json_t *value = json_object_get(seen, copied[i]);
+
+		if (value != NULL && alive)
+			json_object_set(node, copied[i], value);
+	}
+	if (member->role == W_DATABASE && !alive)
+		json_object_set_new(node, "database", json_string("none"));
+	if (process != NULL)
+		json_object_set(node, "restarts", json_object_get(process, "restarts"));
+	return node;
+}
+
+/* {"nodes":[...]} of all members; NULL when neither weir up nor a monitor answers. */
+static json_t *
+status_of(const struct w_cluster *cluster, const char *dir)
+{
+	W_AUTO(w_buf_fini) struct w_buf answer = { 0 };
+	json_t *control = NULL, *seen = monitor_nodes(cluster);
+	json_t *nodes = json_array();
+
+	if (cli_control(dir, "status\n", &answer, NULL) == W_OK)
+		control = json_loads(answer.ptr, 0, NULL);
+	for (size_t i = 0; i < cluster->member_count; i++) {
+		const struct w_member *member = &cluster->members[i];
+		json_t *process = find_named(json_object_get(control, "nodes"), member->name);
+
+		json_array_append_new(nodes,
+		    describe(member, process, find_named(seen, member->name)));
+	}
+	if (control == NULL && seen == NULL) {
+		json_decref(nodes);
+		nodes = NULL;
+	}
+	json_decref(control);
+	json_decref(seen);
+	return nodes != NULL ? json_pack("{s:o}", "nodes", nodes) : NULL;
+}
+
+static void
+print_status(const json_t *root)
+{
+	json_t *node;
+	size_t i;
+
+	printf("%-14s %-10s %8s  %-9s %s\n", "NODE", "ROLE", "PID", "STATE", "");
+	json_array_foreach(json_object_get(root, "nodes"), i, node) {
+		const char *database = json_string_value(json_object_get(node, "database"));
+		json_t *lag = json_object_get(node, "lag_bytes");
+
+		printf("%-14s %-10s %8lld  %-9s", json_string_value(json_object_get(node, "name")),
+		    json_string_value(json_object_get(node, "role")),
+		    (long long)json_integer_value(json_object_get(node, "pid")),
+		    json_string_value(json_object_get(node, "state")));
+		if (database != NULL)
+			printf(" %s timeline %lld", database,
+			    (long long)json_integer_value(json_object_get(node, "timeline")));
+		if (json_is_number(lag))
+			printf(" lag %lld bytes", (long long)json_number_value(lag));
+		putchar('\n');
+	}
+}
+
+int
+cli_status(int argc, char **argv)
+{
+	const char *dir = NULL, *config = NULL;
+	bool json = false;
+	const struct cli_arg table[] = {
+		{ "dir", CLI_TEXT, &dir, 0, 0, "DIR", "Folder of weir up (default ./weir-data).", NULL },
+		{ "config", CLI_TEXT, &config, 0, 0, "FILE", "Cluster file.", NULL },
+		{ "json", CLI_FLAG, &json, 0, 0, NULL, "One JSON object.", NULL },
+	};
+	W_AUTO(w_cluster_free) struct w_cluster *cluster = NULL;
+	json_t *root;
+	int rc = cli_args(cli_command_find("status"), table, W_NELEM(table), &argc, argv);
+
+	if (rc != CLI_DONE)
+		return rc;
+	if (argc != 1)
+		return cli_usage("status", "takes no argument '%s'", argv[1]);
+	rc = cli_cluster_load("status", dir, config, &cluster);
+	if (rc != CLI_DONE)
+		return rc;
+	root = status_of(cluster, cluster->dir);
+	if (root == NULL)
+		return cli_fail("status", "nothing runs: no weir up in %s, and no monitor answers",
+		    cluster->dir);
+	if (json) {
+		json_dumpf(root, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		print_status(root);
+	}
+	json_decref(root);
+	return CLI_DONE;
+}
+
+/* --- commands that change something --- */
+
+static int
+parse_node(const char *name, int *argc, char **argv, const char **dir)
+{
+	const struct cli_arg table[] = {
+		{ "dir", CLI_TEXT, dir, 0, 0, "DIR", "Folder of weir up (default ./weir-data).", NULL },
+	};
+	int rc = cli_args(cli_command_find(name), table, W_NELEM(table), argc, argv);
+
+	if (rc != CLI_DONE)
+		return rc;
+	if (*argc != 2)
+		return cli_usage(name, "say which node; weir status lists them");
+	return CLI_DONE;
+}
+
+static int
+control_node(const char *command, const char *word, const char *dir, const char *node)
+{
+	W_AUTO(w_free) char *line = w_xasprintf("%s %s\n", word, node);
+	W_AUTO(w_buf_fini) struct w_buf answer = { 0 };
+	struct w_fault fault = { 0 };
+
+	if (strpbrk(node, " \n") != NULL || strlen(node) > 100)
+		return cli_fail(command, "no node '%s'", node);
+	if (cli_control(dir_or_default(dir), line, &answer, &fault) < 0)
+		return cli_fail(command, "%s", fault.text);
+	return CLI_DONE;
+}
+
+int
+cli_stop_node(int argc, char **argv)
+{
+	const char *dir = NULL;
+	int rc = parse_node("stop-node", &argc, argv, &dir);
+
+	return rc == CLI_DONE ? control_node("stop-node", "stop", dir, argv[1]) : rc;
+}
+
+static bool
+node_is_up(const struct w_cluster *cluster, const char *name)
+{
+	json_t *root = status_of(cluster, cluster->dir);
+	json_t *node = find_named(json_object_get(root, "nodes"), name);
+	const char *state = json_string_value(json_object_get(node, "state"));
+	bool up = state != NULL && strcmp(state, "up") == 0;
+
+	json_decref(root);
+	return up;
+}
+
+int
+cli_start_node(int argc, char **argv)
+{
+	const struct timespec pause = { .tv_nsec = TRY_EVERY_NS };
+	W_AUTO(w_cluster_free) struct w_cluster *cluster = NULL;
+	const char *dir = NULL;
+	w_usec deadline = w_now() + START_TIMEOUT;
+	int rc = parse_node("start-node", &argc, argv, &dir);
+
+	if (rc == CLI_DONE)
+		rc = cli_cluster_load("start-node", dir, NULL, &cluster);
+	if (rc == CLI_DONE)
+		rc = control_node("start-node", "start", dir, argv[1]);
+	if (rc != CLI_DONE)
+		return rc;
+	while (!node_is_up(cluster, argv[1])) {
+		if (w_now() > deadline)
+			return cli_fail("start-node", "%s was started but is not up after %d s; see %s/logs/%s.log",
+			    argv[1], (int)(START_TIMEOUT / W_SEC), dir_or_default(dir), argv[1]);
+		nanosleep(&pause, NULL); /* another process' state: there is nothing to wait on */
+	}
+	return CLI_DONE;
+}
+
+int
+cli_down(int argc, char **argv)
+{
+	const char *dir = NULL;
+	const struct cli_arg table[] = {
+		{ "dir", CLI_TEXT, &dir, 0, 0, "DIR", "Folder of weir up (default ./weir-data).", NULL },
+	};
+	W_AUTO(w_buf_fini) struct w_buf answer = { 0 };
+	struct w_fault fault = { 0 };
+	int rc = cli_args(cli_command_find("down"), table, W_NELEM(table), &argc, argv);
+
+	if (rc != CLI_DONE)
+		return rc;
+	if (argc != 1)
+		return cli_usage("down", "takes no argument '%s'", argv[1]);
+	if (cli_control(dir_or_default(dir), "down\n", &answer, &fault) < 0)
+		return cli_fail("down", "%s", fault.text);
+	return CLI_DONE;
+}

@@ -1,0 +1,382 @@
+/*
+ * The event loop of one thread. See loop.h for what it adds to libuv.
+ *
+ * One turn, in libuv's order:
+ *
+ *	timers -> prepare: hooks, then look at zsocks -> wait -> handles' callbacks
+ *	       -> check: readable() of zsocks -> (timers of the next turn)
+ *
+ * 1. Looking at ZMQ_EVENTS comes after the hooks, because sending may take the edge of
+ *    the descriptor: what is not seen then is not seen at all.
+ * 2. Lists are emptied and refilled while they are walked, so that callbacks may add and
+ *    remove any member, themselves included.
+ * 3. Handles with an owner outside live on the heap and are freed when libuv has closed them.
+ */
+#include "common/loop.h"
+
+#include <zmq.h>
+
+#include "common/error.h"
+#include "common/log.h"
+
+struct loop_call {
+	struct w_list node;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void
+free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+/* ---- ZeroMQ sockets ---- */
+
+static bool
+zsock_has_input(const struct w_zsock *zsock)
+{
+	int events = 0;
+	size_t size = sizeof(events);
+
+	/* A context that is being terminated answers ETERM: no input any more. */
+	if (zmq_getsockopt(zsock->socket, ZMQ_EVENTS, &events, &size) < 0)
+		return false;
+	return (events & ZMQ_POLLIN) != 0;
+}
+
+/* Before the wait: is there input already, which no descriptor will tell of? */
+static bool
+look_at_zsocks(struct w_loop *loop)
+{
+	struct w_list *pos;
+	bool any = false;
+
+	w_list_each(pos, &loop->zsocks) {
+		struct w_zsock *zsock = w_list_entry(pos, struct w_zsock, node);
+
+		zsock->ready = zsock_has_input(zsock);
+		any |= zsock->ready;
+	}
+	return any;
+}
+
+static void
+read_zsocks(struct w_loop *loop)
+{
+	struct w_list todo, *node;
+
+	if (w_list_empty(&loop->zsocks))
+		return;
+	todo = loop->zsocks;
+	todo.next->prev = todo.prev->next = &todo;
+	w_list_init(&loop->zsocks);
+
+	while ((node = w_list_shift(&todo)) != NULL) {
+		struct w_zsock *zsock = w_list_entry(node, struct w_zsock, node);
+		bool signaled = zsock->signaled;
+
+		w_list_push(&loop->zsocks, node);
+		zsock->signaled = false;
+		if (zsock->ready || (signaled && zsock_has_input(zsock)))
+			zsock->readable(zsock->arg);
+	}
+}
+
+static void
+on_zsock(uv_poll_t *poll, int status W_UNUSED, int events W_UNUSED)
+{
+	struct w_zsock *zsock = poll->data;
+
+	if (zsock == NULL)
+		return;
+	w_loop_enter(zsock->loop);
+	zsock->signaled = true;
+}
+
+int
+w_zsock_add(struct w_loop *loop, struct w_zsock *zsock, void *socket, void (*readable)(void *arg),
+    void *arg)
+{
+	uv_poll_t *poll;
+	int fd = -1;
+	size_t size = sizeof(fd);
+
+	if (zmq_getsockopt(socket, ZMQ_FD, &fd, &size) < 0)
+		return -W_EIO;
+	poll = w_xcalloc(1, sizeof(*poll));
+	if (uv_poll_init(&loop->uv, poll, fd) < 0) {
+		free(poll);
+		return -W_EIO;
+	}
+
+	*zsock = (struct w_zsock){
+		.loop = loop, .socket = socket, .poll = poll, .readable = readable, .arg = arg };
+	poll->data = zsock;
+	uv_poll_start(poll, UV_READABLE, on_zsock);
+	w_list_push(&loop->zsocks, &zsock->node);
+	return W_OK;
+}
+
+void
+w_zsock_remove(struct w_zsock *zsock)
+{
+	if (zsock->poll == NULL)
+		return;
+	w_list_remove(&zsock->node);
+	zsock->poll->data = NULL;
+	uv_poll_stop(zsock->poll);
+	uv_close((uv_handle_t *)zsock->poll, free_handle);
+	zsock->poll = NULL;
+	zsock->ready = false;
+}
+
+/* ---- timers ---- */
+
+static void
+on_timer(uv_timer_t *handle)
+{
+	struct w_timer *timer = handle->data;
+
+	if (timer != NULL)
+		timer->fire(timer->arg);
+}
+
+static uint64_t
+msec_up(w_usec wait)
+{
+	return wait <= 0 ? 0 : ((uint64_t)wait + W_MSEC - 1) / W_MSEC;
+}
+
+void
+w_timer_start(struct w_loop *loop, struct w_timer *timer, w_usec wait, w_usec repeat)
+{
+	uint64_t due, now;
+
+	if (timer->timer == NULL) {
+		timer->timer = w_xcalloc(1, sizeof(*timer->timer));
+		uv_timer_init(&loop->uv, timer->timer);
+		timer->timer->data = timer;
+	}
+	/* libuv counts from the time it last looked at the clock, which may be long ago. */
+	wait = W_MIN(W_MAX(wait, 0), W_NEVER / 4);
+	due = msec_up(w_now() + wait);
+	now = uv_now(&loop->uv);
+	uv_timer_start(timer->timer, on_timer, due > now ? due - now : 0, msec_up(repeat));
+}
+
+void
+w_timer_stop(struct w_timer *timer)
+{
+	if (timer->timer != NULL)
+		uv_timer_stop(timer->timer);
+}
+
+void
+w_timer_fini(struct w_timer *timer)
+{
+	if (timer->timer == NULL)
+		return;
+	uv_timer_stop(timer->timer);
+	timer->timer->data = NULL;
+	uv_close((uv_handle_t *)timer->timer, free_handle);
+	timer->timer = NULL;
+}
+
+/* ---- calls from other threads ---- */
+
+void
+w_loop_call(struct w_loop *loop, void (*fn)(void *arg), void *arg)
+{
+	struct loop_call *call = w_xcalloc(1, sizeof(*call));
+
+	call->fn = fn;
+	call->arg = arg;
+	uv_mutex_lock(&loop->calls_lock);
+	w_list_push(&loop->calls, &call->node);
+	uv_mutex_unlock(&loop->calls_lock);
+	uv_async_send(&loop->async);
+}
+
+static struct loop_call *
+shift_call(struct w_loop *loop)
+{
+	struct w_list *node;
+
+	uv_mutex_lock(&loop->calls_lock);
+	node = w_list_shift(&loop->calls);
+	uv_mutex_unlock(&loop->calls_lock);
+	return node != NULL ? w_list_entry(node, struct loop_call, node) : NULL;
+}
+
+static void
+on_async(uv_async_t *async)
+{
+	struct w_loop *loop = async->data;
+	struct loop_call *call;
+
+	w_loop_enter(loop);
+	while ((call = shift_call(loop)) != NULL) {
+		void (*fn)(void *arg) = call->fn;
+		void *arg = call->arg;
+
+		free(call);
+		fn(arg);
+	}
+}
+
+/* ---- turns ---- */
+
+void
+w_turn_add(struct w_loop *loop, struct w_turn *turn, enum w_turn_order order,
+    void (*run)(void *arg), void *arg)
+{
+	W_ASSERT(order < W_TURN_ORDERS);
+	turn->order = order;
+	turn->run = run;
+	turn->arg = arg;
+	w_list_push(&loop->turns[order], &turn->node);
+}
+
+void
+w_turn_remove(struct w_turn *turn)
+{
+	if (turn->node.next != NULL)
+		w_list_remove(&turn->node);
+}
+
+static void
+run_hooks(struct w_list *hooks)
+{
+	struct w_list todo, *node;
+
+	if (w_list_empty(hooks))
+		return;
+	todo = *hooks;
+	todo.next->prev = todo.prev->next = &todo;
+	w_list_init(hooks);
+
+	while ((node = w_list_shift(&todo)) != NULL) {
+		struct w_turn *turn = w_list_entry(node, struct w_turn, node);
+
+		w_list_push(hooks, node);
+		turn->run(turn->arg);
+	}
+}
+
+static void
+on_idle(uv_idle_t *idle W_UNUSED)
+{
+}
+
+static void
+on_prepare(uv_prepare_t *prepare)
+{
+	struct w_loop *loop = prepare->data;
+	bool busy;
+
+	w_loop_enter(loop);
+	for (loop->running = 0; loop->running < W_TURN_ORDERS; loop->running++)
+		run_hooks(&loop->turns[loop->running]);
+	loop->running = 0;
+
+	busy = look_at_zsocks(loop) || loop->again;
+	loop->again = false;
+	if (busy)
+		uv_idle_start(&loop->idle, on_idle);
+	else
+		uv_idle_stop(&loop->idle);
+	atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
+}
+
+static void
+on_check(uv_check_t *check)
+{
+	struct w_loop *loop = check->data;
+	uint64_t turns = atomic_load_explicit(&loop->turns_run, memory_order_relaxed);
+
+	w_loop_enter(loop);
+	atomic_store_explicit(&loop->turns_run, turns + 1, memory_order_relaxed);
+	read_zsocks(loop);
+}
+
+void
+w_loop_again(struct w_loop *loop)
+{
+	loop->again = true;
+}
+
+/* ---- life ---- */
+
+int
+w_loop_init(struct w_loop *loop)
+{
+	memset(loop, 0, sizeof(*loop));
+	w_list_init(&loop->calls);
+	w_list_init(&loop->zsocks);
+	for (unsigned i = 0; i < W_TURN_ORDERS; i++)
+		w_list_init(&loop->turns[i]);
+	if (uv_loop_init(&loop->uv) < 0)
+		return -W_EIO;
+	if (uv_async_init(&loop->uv, &loop->async, on_async) < 0 ||
+	    uv_mutex_init(&loop->calls_lock) < 0) {
+		uv_run(&loop->uv, UV_RUN_NOWAIT);
+		uv_loop_close(&loop->uv);
+		return -W_EIO;
+	}
+	uv_prepare_init(&loop->uv, &loop->prepare);
+	uv_check_init(&loop->uv, &loop->check);
+	uv_idle_init(&loop->uv, &loop->idle);
+	loop->async.data = loop->prepare.data = loop->check.data = loop->idle.data = loop;
+	uv_prepare_start(&loop->prepare, on_prepare);
+	uv_check_start(&loop->check, on_check);
+	loop->now = w_now();
+	return W_OK;
+}
+
+/* An owner forgot its handle: our own mistake, but no reason to die while ending. */
+static void
+close_leftover(uv_handle_t *handle, void *arg W_UNUSED)
+{
+	if (uv_is_closing(handle))
+		return;
+	w_log(W_WARN, "", "handle-left-open", "type=%s", uv_handle_type_name(handle->type));
+	uv_close(handle, NULL);
+}
+
+void
+w_loop_fini(struct w_loop *loop)
+{
+	struct loop_call *call;
+
+	uv_close((uv_handle_t *)&loop->prepare, NULL);
+	uv_close((uv_handle_t *)&loop->check, NULL);
+	uv_close((uv_handle_t *)&loop->idle, NULL);
+	uv_close((uv_handle_t *)&loop->async, NULL);
+	uv_walk(&loop->uv, close_leftover, NULL);
+	/* again and again, for libuv stops early after a w_loop_stop() */
+	while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0)
+		continue;
+	W_ASSERT(uv_loop_close(&loop->uv) == 0);
+
+	/* Calls that came too late: what they meant to work on is gone. */
+	while ((call = shift_call(loop)) != NULL)
+		free(call);
+	uv_mutex_destroy(&loop->calls_lock);
+}
+
+void
+w_loop_run(struct w_loop *loop)
+{
+	/* libuv forgets a stop that came before the run. */
+	while (!loop->stopping)
+		uv_run(&loop->uv, UV_RUN_DEFAULT);
+	loop->stopping = false;
+}
+
+void
+w_loop_stop(struct w_loop *loop)
+{
+	loop->stopping = true;
+	uv_stop(&loop->uv);
+}

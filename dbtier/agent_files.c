@@ -1,0 +1,514 @@
+/*
+ * What the database agent writes to disk. Every file is written beside its place, synced and
+ * renamed, so that a crash leaves the old one or the new one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/log.h"
+#include "dbtier/agent.h"
+
+#define AGENT_FILE_MAX 65536
+
+int
+dbt__agent_user(struct dbt_agent *agent, struct w_fault *fault)
+{
+	const char *candidates[] = { agent->opt->user, "postgres", "nobody" };
+	const struct passwd *user = NULL;
+
+	agent->uid = geteuid();
+	agent->gid = getegid();
+	if (agent->uid != 0)
+		return W_OK;
+	if (candidates[0][0] != '\0') {
+		user = getpwnam(candidates[0]);
+	} else {
+		user = getpwnam(candidates[1]);
+		if (user == NULL)
+			user = getpwnam(candidates[2]);
+	}
+	if (user == NULL || user->pw_uid == 0)
+		return w_fail(fault, -W_EINVAL,
+		    "%s: PostgreSQL refuses to run as root and there is no user '%s' for it; set the "
+		    "option user",
+		    agent->name, candidates[0][0] != '\0' ? candidates[0] : "postgres");
+	agent->uid = user->pw_uid;
+	agent->gid = user->pw_gid;
+	return W_OK;
+}
+
+bool
+dbt__agent_has_data(const struct dbt_agent *agent)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/PG_VERSION", agent->opt->data);
+
+	return access(path, F_OK) == 0;
+}
+
+/* Whether pid is a postmaster, not something that got its number later. */
+static bool
+is_postgres(int64_t pid)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("/proc/%lld/comm", (long long)pid);
+	FILE *file = fopen(path, "re");
+	char name[32] = "";
+
+	if (file == NULL)
+		return false;
+	if (fgets(name, sizeof(name), file) == NULL)
+		name[0] = '\0';
+	fclose(file);
+	return strncmp(name, "postgres", 8) == 0;
+}
+
+int64_t
+dbt__agent_postmaster(const struct dbt_agent *agent)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/postmaster.pid", agent->opt->data);
+	FILE *file = fopen(path, "re");
+	long long pid = 0;
+
+	if (file == NULL)
+		return 0;
+	if (fscanf(file, "%lld", &pid) != 1)
+		pid = 0;
+	fclose(file);
+	return pid > 1 && is_postgres(pid) ? pid : 0;
+}
+
+static int
+write_all(int fd, struct w_view text)
+{
+	while (text.len > 0) {
+		ssize_t put = write(fd, text.ptr, text.len);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -W_EIO;
+		text = w_view_sub(text, (size_t)put, text.len);
+	}
+	return W_OK;
+}
+
+/* Write a file of PostgreSQL's user, mode 0600, atomically. */
+static int
+put_file(const struct dbt_agent *agent, const char *path, struct w_view text, struct w_fault *fault)
+{
+	W_AUTO(w_free) char *temp = w_xasprintf("%s.tmp", path);
+	W_AUTO(w_close) int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 || fchown(fd, agent->uid, agent->gid) < 0 || fchmod(fd, 0600) < 0 ||
+	    write_all(fd, text) < 0 || fsync(fd) < 0 || rename(temp, path) < 0)
+		return w_fail(fault, -W_EIO, "%s: cannot write %s: %s", agent->name, path,
+		    strerror(errno));
+	return W_OK;
+}
+
+static int
+get_file(const struct dbt_agent *agent, const char *path, struct w_buf *text, struct w_fault *fault)
+{
+	W_AUTO(w_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *room = w_buf_room(text, AGENT_FILE_MAX);
+	ssize_t got = fd < 0 ? -1 : read(fd, room, AGENT_FILE_MAX);
+
+	if (got < 0)
+		return w_fail(fault, -W_EIO, "%s: cannot read %s: %s", agent->name, path,
+		    strerror(errno));
+	w_buf_added(text, (size_t)got);
+	return W_OK;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
+int
+dbt__agent_fresh(const struct dbt_agent *agent, struct w_fault *fault)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s.new", agent->opt->data);
+
+	nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS);
+	if (mkdir(path, 0700) < 0 || chown(path, agent->uid, agent->gid) < 0)
+		return w_fail(fault, -W_EIO, "%s: cannot make the data directory %s: %s", agent->name,
+		    path, strerror(errno));
+	return W_OK;
+}
+
+int
+dbt__agent_include(const struct dbt_agent *agent, const char *conf, struct w_fault *fault)
+{
+	static const char line[] = "include_if_exists = 'weir.conf'";
+	W_AUTO(w_buf_fini) struct w_buf text = { 0 };
+	int rc = get_file(agent, conf, &text, fault);
+
+	if (rc < 0)
+		return rc;
+	w_buf_char(&text, '\0');
+	text.len--;
+	if (strstr(text.ptr, line) != NULL)
+		return W_OK;
+	w_buf_printf(&text, "\n%s\n", line);
+	return put_file(agent, conf, w_buf_get(&text), fault);
+}
+
+int
+dbt__agent_commit(const struct dbt_agent *agent, struct w_fault *fault)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s.new", agent->opt->data);
+
+	if (rename(path, agent->opt->data) < 0)
+		return w_fail(fault, -W_EIO, "%s: cannot rename %s to %s: %s", agent->name, path,
+		    agent->opt->data, strerror(errno));
+	return W_OK;
+}
+
+/* The first line of a password file. */
+static int
+get_password(const struct dbt_agent *agent, const char *path, struct w_buf *text, struct w_fault *fault)
+{
+	int rc;
+
+	if (path[0] == '\0')
+		return w_fail(fault, -W_EINVAL,
+		    "%s: a data directory of our own needs the options rw_password, ro_password, "
+		    "agent_password and admin_password",
+		    agent->name);
+	rc = get_file(agent, path, text, fault);
+	if (rc < 0)
+		return rc;
+	text->len = w_view_find(w_buf_get(text), '\n');
+	if (text->len == 0)
+		return w_fail(fault, -W_EINVAL, "%s: %s is empty; it must hold a password", agent->name,
+		    path);
+	w_buf_char(text, '\0');
+	text->len--;
+	return W_OK;
+}
+
+static int
+copy_file(const struct dbt_agent *agent, const char *from, const char *to, struct w_fault *fault)
+{
+	W_AUTO(w_buf_fini) struct w_buf text = { 0 };
+	int rc = get_file(agent, from, &text, fault);
+
+	return rc < 0 ? rc : put_file(agent, to, w_buf_get(&text), fault);
+}
+
+/* A string as PostgreSQL's configuration and SQL write it: quotes doubled. */
+static void
+add_quoted(struct w_buf *out, const char *text)
+{
+	w_buf_char(out, '\'');
+	for (; *text != '\0'; text++) {
+		if (*text == '\'')
+			w_buf_char(out, '\'');
+		w_buf_char(out, *text);
+	}
+	w_buf_char(out, '\'');
+}
+
+static void
+add_setting(struct w_buf *out, const char *name, const char *value)
+{
+	w_buf_printf(out, "%s = ", name);
+	add_quoted(out, value);
+	w_buf_char(out, '\n');
+}
+
+/* ANY k of all names: the same list on every node, so that a new primary is born synchronous. */
+static void
+add_quorum(struct w_buf *out, const struct w_cluster *cluster)
+{
+	W_AUTO(w_buf_fini) struct w_buf names = { 0 };
+	size_t count = w_cluster_count(cluster, W_DATABASE);
+
+	if (cluster->opt.quorum == 0 || count < 2)
+		return;
+	w_buf_printf(&names, "ANY %llu (", (unsigned long long)cluster->opt.quorum);
+	for (unsigned i = 0; i < count; i++)
+		w_buf_printf(&names, "%s\"%s\"", i > 0 ? ", " : "",
+		    w_cluster_nth(cluster, W_DATABASE, i)->name);
+	w_buf_text(&names, ")");
+	w_buf_char(&names, '\0');
+	add_setting(out, "synchronous_standby_names", names.ptr);
+}
+
+/* clang-format off */
+static const char *const settings[][2] = {
+	{ "unix_socket_directories", "" },
+	{ "max_connections", "300" },
+	{ "superuser_reserved_connections", "5" },
+	{ "password_encryption", "scram-sha-256" },
+	{ "ssl_min_protocol_version", "TLSv1.2" },
+	{ "wal_level", "replica" },
+	{ "max_wal_senders", "16" },
+	{ "wal_keep_size", "256MB" },
+	{ "wal_log_hints", "on" },
+	{ "hot_standby", "on" },
+	{ "hot_standby_feedback", "on" },
+	{ "synchronous_commit", "on" },
+	{ "wal_retrieve_retry_interval", "100ms" },
+	{ "wal_receiver_status_interval", "1s" },
+	{ "wal_receiver_timeout", "5s" },
+	{ "wal_sender_timeout", "5s" },
+	{ "tcp_keepalives_idle", "2" },
+	{ "tcp_keepalives_interval", "1" },
+	{ "tcp_keepalives_count", "3" },
+	{ "tcp_user_timeout", "5s" },
+	{ "log_line_prefix", "%m [%p] %q%a " },
+	{ "log_timezone", "UTC" },
+	{ "timezone", "UTC" },
+	{ "hba_file", "weir_hba.conf" },
+};
+/* clang-format on */
+
+static int
+add_addresses(const struct dbt_agent *agent, struct w_buf *out, struct w_fault *fault)
+{
+	char host[256];
+	unsigned port;
+	int rc = w_addr_split(agent->opt->address, host, sizeof(host), &port);
+
+	if (rc < 0)
+		return w_fail(fault, rc, "%s: address '%s' is not HOST:PORT", agent->name,
+		    agent->opt->address);
+	add_setting(out, "listen_addresses", host);
+	w_buf_printf(out, "port = %u\n", port);
+	return W_OK;
+}
+
+static int
+write_settings(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
+{
+	const struct w_cluster *cluster = agent->node->cluster;
+	W_AUTO(w_buf_fini) struct w_buf out = { 0 };
+	W_AUTO(w_free) char *path = w_xasprintf("%s/weir.conf", dir);
+	W_AUTO(w_free) char *hba = w_xasprintf("%s/weir_hba.conf", agent->opt->data);
+	W_AUTO(w_free) char *upstream = dbt__agent_upstream(agent, fault);
+	int rc;
+
+	if (upstream == NULL)
+		return -W_EINVAL;
+	w_buf_text(&out, "# Written by weir-dbnode at every start; put changes into the cluster file.\n");
+	rc = add_addresses(agent, &out, fault);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < W_NELEM(settings); i++)
+		add_setting(&out, settings[i][0],
+		    strcmp(settings[i][0], "hba_file") == 0 ? hba : settings[i][1]);
+	add_setting(&out, "cluster_name", agent->name);
+	add_setting(&out, "primary_conninfo", upstream);
+	add_quorum(&out, cluster);
+	if (agent->opt->certificate[0] != '\0')
+		w_buf_text(&out, "ssl = on\nssl_cert_file = 'weir.crt'\nssl_key_file = 'weir.key'\n");
+	for (size_t i = 0; i < agent->opt->settings.count; i++)
+		w_buf_printf(&out, "%s\n", agent->opt->settings.items[i]);
+	return put_file(agent, path, w_buf_get(&out), fault);
+}
+
+/* One line of access rules per database, user and peer. */
+static void
+add_rules(struct w_buf *out, const struct dbt_agent *agent, const char *host)
+{
+	const struct w_cluster_options *opt = &agent->node->cluster->opt;
+	const char *type = agent->opt->certificate[0] != '\0' ? "hostssl" : "host";
+	const char *bits = strchr(host, ':') != NULL ? "/128" : "/32";
+	bool numeric = strspn(host, "0123456789.") == strlen(host) || strchr(host, ':') != NULL;
+
+	if (!numeric)
+		bits = "";
+	w_buf_printf(out, "%s \"%s\" \"%s\",\"%s\",\"%s\",postgres %s%s scram-sha-256\n", type,
+	    opt->database, opt->rw_user, opt->ro_user, opt->agent_user, host, bits);
+	w_buf_printf(out, "%s postgres \"%s\",postgres %s%s scram-sha-256\n", type, opt->agent_user,
+	    host, bits);
+	w_buf_printf(out, "%s replication \"%s\" %s%s scram-sha-256\n", type, opt->agent_user, host,
+	    bits);
+}
+
+/* Hosts of the nodes that speak to PostgreSQL: servers, databases, monitors. Each once. */
+static int
+write_hba(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
+{
+	const struct w_cluster *cluster = agent->node->cluster;
+	W_AUTO(w_buf_fini) struct w_buf out = { 0 }, seen = { 0 };
+	W_AUTO(w_free) char *path = w_xasprintf("%s/weir_hba.conf", dir);
+	char host[256];
+	unsigned port;
+
+	w_buf_text(&out, "# Written by weir-dbnode at every start from the cluster file's nodes.\n");
+	w_buf_text(&seen, " ");
+	for (size_t i = 0; i < cluster->member_count; i++) {
+		const struct w_member *member = &cluster->members[i];
+		const char *addr = member->role == W_SERVER ? member->opt.server.http :
+		    member->role == W_DATABASE              ? member->opt.database.address :
+		    member->role == W_MONITOR               ? member->opt.monitor.http :
+								"";
+		W_AUTO(w_free) char *word = NULL;
+
+		if (addr[0] == '\0' || w_addr_split(addr, host, sizeof(host), &port) < 0)
+			continue;
+		word = w_xasprintf(" %s ", host);
+		w_buf_char(&seen, '\0');
+		seen.len--;
+		if (strstr(seen.ptr, word) != NULL)
+			continue;
+		w_buf_printf(&seen, "%s ", host);
+		add_rules(&out, agent, host);
+	}
+	return put_file(agent, path, w_buf_get(&out), fault);
+}
+
+int
+dbt__agent_standby(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/standby.signal", dir);
+
+	return put_file(agent, path, W_VIEW(""), fault);
+}
+
+int
+dbt__agent_write(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
+{
+	W_AUTO(w_free) char *crt = w_xasprintf("%s/weir.crt", dir);
+	W_AUTO(w_free) char *key = w_xasprintf("%s/weir.key", dir);
+	int rc = write_settings(agent, dir, fault);
+
+	if (rc == W_OK)
+		rc = write_hba(agent, dir, fault);
+	if (rc == W_OK && agent->opt->certificate[0] != '\0')
+		rc = copy_file(agent, agent->opt->certificate, crt, fault);
+	if (rc == W_OK && agent->opt->certificate[0] != '\0')
+		rc = copy_file(agent, agent->opt->certificate_key, key, fault);
+	return rc;
+}
+
+int
+dbt__agent_secrets(const struct dbt_agent *agent, struct w_fault *fault)
+{
+	const struct w_cluster_options *opt = &agent->node->cluster->opt;
+	W_AUTO(w_free) char *pw = w_xasprintf("%s.pw", agent->opt->data);
+	W_AUTO(w_free) char *pgpass = w_xasprintf("%s.pgpass", agent->opt->data);
+	W_AUTO(w_free) char *ca = w_xasprintf("%s.ca.pem", agent->opt->data);
+	W_AUTO(w_buf_fini) struct w_buf admin = { 0 }, password = { 0 }, line = { 0 };
+	int rc = get_password(agent, agent->opt->admin_password, &admin, fault);
+
+	if (rc == W_OK)
+		rc = put_file(agent, pw, w_buf_get(&admin), fault);
+	if (rc == W_OK)
+		rc = get_password(agent, opt->agent_password, &password, fault);
+	if (rc < 0)
+		return rc;
+	w_buf_printf(&line, "*:*:*:%s:", opt->agent_user);
+	for (size_t i = 0; i < password.len; i++) {
+		if (password.ptr[i] == ':' || password.ptr[i] == '\\')
+			w_buf_char(&line, '\\');
+		w_buf_char(&line, password.ptr[i]);
+	}
+	w_buf_char(&line, '\n');
+	rc = put_file(agent, pgpass, w_buf_get(&line), fault);
+	if (rc == W_OK && opt->database_ca[0] != '\0')
+		rc = copy_file(agent, opt->database_ca, ca, fault);
+	return rc;
+}
+
+static int
+add_role(const struct dbt_agent *agent, struct w_buf *out, const char *role, const char *file,
+    struct w_fault *fault)
+{
+	W_AUTO(w_buf_fini) struct w_buf password = { 0 };
+	int rc = get_password(agent, file, &password, fault);
+
+	if (rc < 0)
+		return rc;
+	w_buf_printf(out, "create role \"%s\" login password ", role);
+	add_quoted(out, password.ptr);
+	w_buf_text(out, ";\n\n");
+	return W_OK;
+}
+
+char *
+dbt__agent_bootstrap(const struct dbt_agent *agent, struct w_fault *fault)
+{
+	const struct w_cluster_options *opt = &agent->node->cluster->opt;
+	struct w_buf out = { 0 };
+	int rc = add_role(agent, &out, opt->rw_user, opt->rw_password, fault);
+
+	if (rc == W_OK)
+		rc = add_role(agent, &out, opt->ro_user, opt->ro_password, fault);
+	if (rc == W_OK)
+		rc = add_role(agent, &out, opt->agent_user, opt->agent_password, fault);
+	if (rc < 0) {
+		w_buf_fini(&out);
+		return NULL;
+	}
+	w_buf_printf(&out, "alter role \"%s\" replication;\n\n", opt->agent_user);
+	w_buf_printf(&out, "grant pg_monitor to \"%s\";\n\n", opt->agent_user);
+	w_buf_printf(&out, "create database \"%s\";\n\n", opt->database);
+	w_buf_char(&out, '\0');
+	return out.ptr;
+}
+
+/* A value of a connection string: quoted, backslash and quote escaped. */
+static void
+add_word(struct w_buf *out, const char *key, const char *value)
+{
+	w_buf_printf(out, "%s='", key);
+	for (; *value != '\0'; value++) {
+		if (*value == '\'' || *value == '\\')
+			w_buf_char(out, '\\');
+		w_buf_char(out, *value);
+	}
+	w_buf_text(out, "' ");
+}
+
+char *
+dbt__agent_upstream(const struct dbt_agent *agent, struct w_fault *fault)
+{
+	const struct w_cluster *cluster = agent->node->cluster;
+	W_AUTO(w_buf_fini) struct w_buf hosts = { 0 }, ports = { 0 };
+	W_AUTO(w_free) char *pgpass = w_xasprintf("%s.pgpass", agent->opt->data);
+	W_AUTO(w_free) char *ca = w_xasprintf("%s.ca.pem", agent->opt->data);
+	struct w_buf out = { 0 };
+	const struct w_member *member;
+	char host[256];
+	unsigned port;
+
+	for (unsigned i = 0; (member = w_cluster_nth(cluster, W_DATABASE, i)) != NULL; i++) {
+		if (w_addr_split(member->opt.database.address, host, sizeof(host), &port) < 0) {
+			w_fail(fault, -W_EINVAL, "%s: address '%s' is not HOST:PORT", member->name,
+			    member->opt.database.address);
+			return NULL;
+		}
+		w_buf_printf(&hosts, "%s%s", hosts.len > 0 ? "," : "", host);
+		w_buf_printf(&ports, "%s%u", ports.len > 0 ? "," : "", port);
+	}
+	w_buf_char(&hosts, '\0');
+	w_buf_char(&ports, '\0');
+	add_word(&out, "host", hosts.ptr);
+	add_word(&out, "port", ports.ptr);
+	add_word(&out, "user", cluster->opt.agent_user);
+	add_word(&out, "passfile", pgpass);
+	add_word(&out, "application_name", agent->name);
+	add_word(&out, "target_session_attrs", "primary");
+	w_buf_text(&out, "connect_timeout=3 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 "
+			 "tcp_user_timeout=5000 ");
+	if (cluster->opt.database_ca[0] != '\0') {
+		add_word(&out, "sslmode", "verify-full");
+		add_word(&out, "sslrootcert", ca);
+	}
+	w_buf_char(&out, '\0');
+	return out.ptr;
+}

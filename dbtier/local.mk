@@ -1,0 +1,22 @@
+# dbtier/ - the database tier, and the agent beside each PostgreSQL (weir-dbnode).
+noinst_LIBRARIES += %D%/libdbtier.a
+%C%_libdbtier_a_CPPFLAGS = $(AM_CPPFLAGS) $(PATH_CPPFLAGS) $(PQ_CFLAGS)
+%C%_libdbtier_a_SOURCES = \
+	%D%/agent.c \
+	%D%/agent.h \
+	%D%/agent_files.c \
+	%D%/agent_probe.c \
+	%D%/conninfo.c \
+	%D%/dbtier.h \
+	%D%/dial.c \
+	%D%/dial.h \
+	%D%/probe.c \
+	%D%/probe.h \
+	%D%/schema.c \
+	%D%/topology.c \
+	%D%/topology.h
+
+bin_PROGRAMS += weir-dbnode
+weir_dbnode_CPPFLAGS = $(AM_CPPFLAGS) $(PQ_CFLAGS)
+weir_dbnode_SOURCES = %D%/main.c
+weir_dbnode_LDADD = %D%/libdbtier.a common/libcommon.a $(PQ_LIBS) $(COMMON_LIBS)

@@ -1,0 +1,677 @@
+/*
+ * The prober: one thread that asks every database node every probe_interval what it is, and
+ * publishes what follows.
+ *
+ * One node's probe:
+ *
+ *	WAITING --timer--> DIALING --connected--> RESTING <--answer-- ASKING
+ *	   ^                  | failed              |  timer            |  lost, or no answer
+ *	   +------------------+                     +------> ASKING     +--> DIALING at once
+ *
+ * 1. Each node has its own connection and timers on the prober's loop, so a hung node delays
+ *    no other.
+ * 2. While no primary is in force, nodes are asked more often: the sooner a promotion is seen,
+ *    the sooner held writes go on.
+ * 3. A snapshot is written by the prober before it is published and never after. It is used
+ *    again when it has been out of date for REUSE_AFTER.
+ */
+#include "dbtier/probe.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "common/log.h"
+#include "dbtier/dial.h"
+#include "dbtier/topology.h"
+
+#define REUSE_AFTER (15 * W_SEC)   /* dbtier.h promises 10 */
+#define VALUES_EVERY (100 * W_MSEC) /* positions alone are published this often at most */
+#define HURRY (20 * W_MSEC)        /* interval while no primary is in force */
+#define SESSIONS_EVERY W_SEC       /* counting sessions costs the node more than the rest */
+#define BACKOFF_LEAST (50 * W_MSEC)
+#define BACKOFF_MOST (400 * W_MSEC)
+
+enum probe_state { PROBE_WAITING, PROBE_DIALING, PROBE_RESTING, PROBE_ASKING };
+
+struct probe {
+	struct dbt *dbt;
+	unsigned index;
+	enum probe_state state;
+	struct dbt__login login;
+	struct dbt__dial dial;
+	PGconn *conn;
+	struct dbt__watch watch;
+	struct w_timer timer;
+	unsigned failures;
+	w_usec asked, sessions_asked;
+	bool prepared;
+	bool misread; /* its answers cannot be read: told once */
+	_Atomic(bool) suspected;
+};
+
+struct snapshot {
+	struct w_list node;
+	w_usec retired;
+	struct dbt_topology topology;
+};
+
+struct dbt {
+	const struct w_cluster *cluster;
+	unsigned count;
+	struct probe probes[DBT_NODES_MAX];
+	struct dbt__seen seen[DBT_NODES_MAX];
+	struct dbt__rules rules;
+	uint32_t floor;
+	w_usec interval;
+
+	_Atomic(struct snapshot *) current;
+	struct w_list retired; /* of struct snapshot, oldest first */
+	w_usec published;
+
+	pthread_t thread;
+	struct w_loop loop;
+	pthread_mutex_t lock; /* guards listeners and on_change */
+	struct w_list listeners;
+	void (*on_change)(const struct dbt_topology *topology, void *arg);
+	void *on_change_arg;
+};
+
+/* ---- snapshots ---- */
+
+const struct dbt_topology *
+dbt_topology_get(struct dbt *dbt)
+{
+	return &atomic_load_explicit(&dbt->current, memory_order_acquire)->topology;
+}
+
+static struct snapshot *
+take_snapshot(struct dbt *dbt, w_usec now)
+{
+	struct snapshot *snapshot;
+
+	if (!w_list_empty(&dbt->retired)) {
+		snapshot = w_list_entry(dbt->retired.next, struct snapshot, node);
+		if (now - snapshot->retired > REUSE_AFTER) {
+			w_list_remove(&snapshot->node);
+			return snapshot;
+		}
+	}
+	snapshot = w_xcalloc(1, sizeof(*snapshot));
+	w_list_init(&snapshot->node);
+	return snapshot;
+}
+
+static void
+log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_node *is, unsigned index)
+{
+	const struct dbt__seen *seen = &dbt->seen[index];
+	char object[80], why[160];
+
+	snprintf(object, sizeof(object), "db=%s", is->name);
+	if (was->role != is->role) {
+		bool told = is->role == DBT_DOWN;
+
+		w_log(told ? W_WARN : W_INFO, object, "role-changed", "from=%s to=%s timeline=%u why=%s",
+		    dbt_role_name(was->role), dbt_role_name(is->role), is->timeline,
+		    told && seen->why[0] != '\0' ?
+		    w_log_quote(w_view_of(seen->why), why, sizeof(why)) : told ? "silent" : "answered");
+	} else if (was->fit != is->fit && is->role == DBT_REPLICA) {
+		w_log(is->fit ? W_INFO : W_WARN, object, is->fit ? "fit" : "unfit",
+		    "lag_bytes=%llu streaming=%s", (unsigned long long)is->lag,
+		    w_now() - seen->streamed < DBT__STREAM_GRACE ? "yes" : "no");
+	}
+}
+
+static void
+log_change(const struct dbt *dbt, const struct dbt_topology *was, const struct dbt_topology *is)
+{
+	char object[80] = "";
+
+	for (unsigned i = 0; i < is->count; i++)
+		log_node(dbt, &was->nodes[i], &is->nodes[i], i);
+	if (was->primary == is->primary)
+		return;
+	if (is->primary < 0) {
+		snprintf(object, sizeof(object), "db=%s", was->nodes[was->primary].name);
+		w_log(W_WARN, object, "primary-lost", "writes=held attached=%u wanted=%u",
+		    dbt->seen[was->primary].attached, dbt->seen[was->primary].quorum);
+	} else {
+		snprintf(object, sizeof(object), "db=%s", is->nodes[is->primary].name);
+		w_log(W_INFO, object, "primary-in-force", "timeline=%u attached=%u",
+		    is->nodes[is->primary].timeline, dbt->seen[is->primary].attached);
+	}
+}
+
+static void
+tell_listeners(struct dbt *dbt, const struct dbt_topology *topology)
+{
+	struct w_list *pos;
+	void (*fn)(const struct dbt_topology *, void *);
+	void *arg;
+
+	pthread_mutex_lock(&dbt->lock);
+	w_list_each(pos, &dbt->listeners)
+		uv_async_send(w_list_entry(pos, struct dbt__listener, node)->async);
+	fn = dbt->on_change;
+	arg = dbt->on_change_arg;
+	pthread_mutex_unlock(&dbt->lock);
+	if (fn != NULL)
+		fn(topology, arg);
+}
+
+/* Everybody is asked now, not when its turn would come. */
+static void
+hurry(struct dbt *dbt)
+{
+	for (unsigned i = 0; i < dbt->count; i++) {
+		if (dbt->probes[i].state == PROBE_RESTING)
+			w_timer_start(&dbt->loop, &dbt->probes[i].timer, 0, 0);
+	}
+}
+
+/* Derive, compare, publish when there is news. */
+static void
+publish(struct dbt *dbt)
+{
+	w_usec now = w_now();
+	struct snapshot *old = atomic_load_explicit(&dbt->current, memory_order_relaxed);
+	struct snapshot *new = take_snapshot(dbt, now);
+	bool differs;
+
+	memset(&new->topology, 0, sizeof(new->topology));
+	dbt__topology_make(dbt->seen, dbt->count, &dbt->rules, now, &dbt->floor, &new->topology);
+	differs = dbt__topology_differs(&old->topology, &new->topology);
+	if (!differs && now - dbt->published < VALUES_EVERY) {
+		/* Fresh for the next time: as old as anything can be. */
+		new->retired = 0;
+		w_list_push(dbt->retired.next, &new->node);
+		return;
+	}
+	new->topology.version = old->topology.version + 1;
+	old->retired = now;
+	w_list_push(&dbt->retired, &old->node);
+	atomic_store_explicit(&dbt->current, new, memory_order_release);
+	dbt->published = now;
+	if (differs) {
+		log_change(dbt, &old->topology, &new->topology);
+		tell_listeners(dbt, &new->topology);
+		if (old->topology.primary >= 0 && new->topology.primary < 0)
+			hurry(dbt);
+	}
+}
+
+/* ---- one node ---- */
+
+static void dial_node(struct probe *probe);
+
+static struct dbt__seen *
+seen_of(struct probe *probe)
+{
+	return &probe->dbt->seen[probe->index];
+}
+
+static w_usec
+interval_now(const struct dbt *dbt)
+{
+	const struct snapshot *now = atomic_load_explicit(&dbt->current, memory_order_relaxed);
+
+	return now->topology.primary >= 0 ? dbt->interval : W_MIN(dbt->interval, HURRY);
+}
+
+static void
+hang_up(struct probe *probe)
+{
+	dbt__watch_stop(&probe->watch);
+	dbt__dial_stop(&probe->dial);
+	if (probe->conn != NULL)
+		PQfinish(w_steal(&probe->conn));
+	probe->prepared = false;
+}
+
+static void
+note_failure(struct probe *probe, const char *why, bool refused)
+{
+	struct dbt__seen *seen = seen_of(probe);
+
+	snprintf(seen->why, sizeof(seen->why), "%.*s", (int)sizeof(seen->why) - 1, why);
+	seen->refused = refused;
+	publish(probe->dbt);
+}
+
+/* The kept connection failed. That alone is no verdict: a new one is tried at once. */
+static void
+lose(struct probe *probe, const char *why)
+{
+	hang_up(probe);
+	note_failure(probe, why, false);
+	dial_node(probe);
+}
+
+/*
+ * pg_control_checkpoint() and received_tli are behind or ahead for a while after a promotion;
+ * the name of the WAL file being written is not, since it comes from the insertion timeline.
+ */
+static const char probe_sql[] =
+    "SELECT r, CASE WHEN r THEN greatest("
+    "(SELECT received_tli FROM pg_stat_wal_receiver),"
+    "(SELECT timeline_id FROM pg_control_checkpoint()))"
+    " ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END,"
+    " CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END,"
+    " CASE WHEN r THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END,"
+    " CASE WHEN r THEN (SELECT status = 'streaming' FROM pg_stat_wal_receiver) END,"
+    " CASE WHEN r THEN (extract(epoch FROM clock_timestamp() -"
+    " pg_last_xact_replay_timestamp()) * 1e6)::bigint END,"
+    " CASE WHEN $1::bool THEN (SELECT count(*) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend') END,"
+    " CASE WHEN NOT r THEN current_setting('synchronous_standby_names') END,"
+    /* A role that may not see the states (NULL) cannot know of a missing quorum. */
+    " CASE WHEN NOT r THEN (SELECT count(*) FROM pg_stat_get_wal_senders()"
+    " WHERE state IS NULL OR (state = 'streaming' AND sync_state IN ('sync', 'quorum'))) END"
+    " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) AS recovery";
+
+enum { COL_RECOVERY, COL_TIMELINE, COL_POSITION, COL_RECEIVED, COL_STREAMING, COL_REPLAY_AGE,
+	COL_SESSIONS, COL_QUORUM, COL_ATTACHED, COLUMNS };
+
+static struct w_view
+field(const PGresult *result, int column)
+{
+	if (PQgetisnull(result, 0, column))
+		return (struct w_view){ 0 };
+	return (struct w_view){ PQgetvalue(result, 0, column),
+		(size_t)PQgetlength(result, 0, column) };
+}
+
+static uint64_t
+number(const PGresult *result, int column, uint64_t otherwise)
+{
+	uint64_t value;
+
+	return w_view_u64(field(result, column), UINT64_MAX, &value) < 0 ? otherwise : value;
+}
+
+/* False: the answer makes no sense. */
+static bool
+read_answer(struct dbt__seen *seen, const PGresult *result, w_usec asked)
+{
+	uint64_t position, received = 0;
+
+	if (PQntuples(result) != 1 || PQnfields(result) != COLUMNS)
+		return false;
+	/* A standby that has replayed nothing yet has no position; so far it is no use. */
+	if (dbt__lsn_parse(field(result, COL_POSITION), &position) < 0)
+		return false;
+	(void)dbt__lsn_parse(field(result, COL_RECEIVED), &received);
+	seen->recovery = w_view_eq(field(result, COL_RECOVERY), W_VIEW("t"));
+	seen->timeline = (uint32_t)number(result, COL_TIMELINE, 0);
+	seen->position = position;
+	seen->received = received;
+	if (w_view_eq(field(result, COL_STREAMING), W_VIEW("t")))
+		seen->streamed = asked;
+	seen->replay_age = (w_usec)number(result, COL_REPLAY_AGE, 0);
+	seen->sessions = (unsigned)number(result, COL_SESSIONS, seen->sessions);
+	seen->quorum = dbt__quorum_parse(field(result, COL_QUORUM));
+	seen->attached = (unsigned)number(result, COL_ATTACHED, 0);
+	seen->answered = asked;
+	seen->refused = false;
+	seen->why[0] = '\0';
+	return true;
+}
+
+static void
+answered(struct probe *probe, const PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+	char text[160], why[200], object[80];
+
+	if (status == PGRES_TUPLES_OK && read_answer(seen_of(probe), result, probe->asked)) {
+		probe->misread = false;
+		publish(probe->dbt);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s", status == PGRES_TUPLES_OK ? "no position yet" :
+	    PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) != NULL ?
+	    PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "connection lost");
+	if (!probe->misread && status == PGRES_FATAL_ERROR) {
+		snprintf(object, sizeof(object), "db=%s", seen_of(probe)->name);
+		w_log(W_WARN, object, "probe-failed", "why=%s",
+		    w_log_quote(w_view_of(text), why, sizeof(why)));
+		probe->misread = true;
+	}
+	note_failure(probe, text, false);
+}
+
+static void
+rest(struct probe *probe)
+{
+	w_usec due = probe->asked + interval_now(probe->dbt) - w_now();
+
+	probe->state = PROBE_RESTING;
+	dbt__watch_set(&probe->watch, PQsocket(probe->conn), UV_READABLE);
+	w_timer_start(&probe->dbt->loop, &probe->timer, W_MAX(due, W_MSEC), 0);
+}
+
+/* Take what has come; true when the answer to the question is complete. */
+static bool
+read_results(struct probe *probe)
+{
+	PGresult *result;
+
+	while (!PQisBusy(probe->conn)) {
+		result = PQgetResult(probe->conn);
+		if (result == NULL)
+			return true;
+		if (probe->state == PROBE_ASKING && probe->prepared)
+			answered(probe, result);
+		else if (PQresultStatus(result) == PGRES_COMMAND_OK)
+			probe->prepared = true;
+		else
+			answered(probe, result);
+		PQclear(result);
+		if (PQstatus(probe->conn) != CONNECTION_OK)
+			return false;
+	}
+	return false;
+}
+
+static bool send_question(struct probe *probe);
+
+static void
+on_readable(void *arg, int events)
+{
+	struct probe *probe = arg;
+	bool was_prepared = probe->prepared, whole;
+	int rest_to_send = 0;
+	bool alive = PQconsumeInput(probe->conn) == 1;
+
+	if (probe->state == PROBE_ASKING) {
+		whole = read_results(probe);
+		if (alive && (events & UV_WRITABLE) != 0)
+			rest_to_send = PQflush(probe->conn);
+		if (alive && whole && !was_prepared && probe->prepared)
+			alive = send_question(probe);
+		else if (alive && whole)
+			rest(probe);
+		else if (alive && rest_to_send == 0)
+			dbt__watch_set(&probe->watch, PQsocket(probe->conn), UV_READABLE);
+	}
+	if (!alive || rest_to_send < 0 || PQstatus(probe->conn) != CONNECTION_OK)
+		lose(probe, "connection lost");
+}
+
+/* First the statement is prepared, then it is run for ever. */
+static bool
+send_question(struct probe *probe)
+{
+	w_usec now = w_now();
+	bool sessions = now - probe->sessions_asked >= SESSIONS_EVERY;
+	const char *values[1] = { sessions ? "t" : "f" };
+	int rc;
+
+	if (!probe->prepared) {
+		rc = PQsendPrepare(probe->conn, "weir_probe", probe_sql, 1, NULL);
+	} else {
+		rc = PQsendQueryPrepared(probe->conn, "weir_probe", 1, values, NULL, NULL, 0);
+		if (sessions)
+			probe->sessions_asked = now;
+	}
+	if (rc == 0)
+		return false;
+	rc = PQflush(probe->conn);
+	dbt__watch_set(&probe->watch, PQsocket(probe->conn),
+	    UV_READABLE | (rc > 0 ? UV_WRITABLE : 0));
+	return rc >= 0;
+}
+
+static void
+ask(struct probe *probe)
+{
+	const struct dbt *dbt = probe->dbt;
+
+	probe->state = PROBE_ASKING;
+	probe->asked = w_now();
+	w_timer_start(&probe->dbt->loop, &probe->timer, (w_usec)dbt->cluster->opt.probe_timeout, 0);
+	if (!send_question(probe))
+		lose(probe, "connection lost");
+}
+
+static void
+quiet(void *arg W_UNUSED, const PGresult *result W_UNUSED)
+{
+}
+
+static void
+on_dialed(void *arg, PGconn *conn, const char *why)
+{
+	struct probe *probe = arg;
+	unsigned shift = W_MIN(probe->failures, 8U);
+	w_usec wait = W_MIN(BACKOFF_LEAST << shift, BACKOFF_MOST);
+
+	if (conn != NULL) {
+		probe->conn = conn;
+		probe->failures = 0;
+		PQsetnonblocking(conn, 1);
+		PQsetNoticeReceiver(conn, quiet, NULL);
+		ask(probe);
+		return;
+	}
+	probe->failures++;
+	probe->state = PROBE_WAITING;
+	wait += (w_usec)(w_random() % (uint64_t)(wait / 4));
+	w_timer_start(&probe->dbt->loop, &probe->timer, wait, 0);
+	note_failure(probe, why, true);
+}
+
+static void
+dial_node(struct probe *probe)
+{
+	struct dbt *dbt = probe->dbt;
+
+	probe->state = PROBE_DIALING;
+	w_timer_stop(&probe->timer);
+	probe->dial = (struct dbt__dial){
+		.loop = &dbt->loop,
+		.login = &probe->login,
+		.application = "weir-probe",
+		.options = "-c default_transaction_read_only=on",
+		.timeout = (w_usec)dbt->cluster->opt.probe_timeout,
+		.done = on_dialed,
+		.arg = probe,
+	};
+	dbt__dial_start(&probe->dial);
+}
+
+static void
+on_probe_timer(void *arg)
+{
+	struct probe *probe = arg;
+
+	switch (probe->state) {
+	case PROBE_RESTING:
+		ask(probe);
+		break;
+	case PROBE_ASKING:
+		lose(probe, "no answer in time");
+		break;
+	default:
+		dial_node(probe);
+		break;
+	}
+}
+
+/* ---- hints from workers ---- */
+
+static void
+on_suspect(void *arg)
+{
+	struct probe *probe = arg;
+
+	atomic_store_explicit(&probe->suspected, false, memory_order_relaxed);
+	if (probe->state == PROBE_RESTING)
+		ask(probe);
+}
+
+void
+dbt__suspect(struct dbt *dbt, unsigned node)
+{
+	if (node >= dbt->count)
+		return;
+	if (!atomic_exchange_explicit(&dbt->probes[node].suspected, true, memory_order_relaxed))
+		w_loop_call(&dbt->loop, on_suspect, &dbt->probes[node]);
+}
+
+void
+dbt__listen(struct dbt *dbt, struct dbt__listener *listener)
+{
+	pthread_mutex_lock(&dbt->lock);
+	w_list_push(&dbt->listeners, &listener->node);
+	pthread_mutex_unlock(&dbt->lock);
+}
+
+void
+dbt__unlisten(struct dbt *dbt, struct dbt__listener *listener)
+{
+	pthread_mutex_lock(&dbt->lock);
+	w_list_remove(&listener->node);
+	pthread_mutex_unlock(&dbt->lock);
+}
+
+void
+dbt_on_change(struct dbt *dbt, void (*fn)(const struct dbt_topology *topology, void *arg), void *arg)
+{
+	pthread_mutex_lock(&dbt->lock);
+	dbt->on_change = fn;
+	dbt->on_change_arg = arg;
+	pthread_mutex_unlock(&dbt->lock);
+}
+
+/* ---- life ---- */
+
+static void *
+prober_main(void *arg)
+{
+	struct dbt *dbt = arg;
+
+	for (unsigned i = 0; i < dbt->count; i++)
+		dial_node(&dbt->probes[i]);
+	w_loop_run(&dbt->loop);
+	for (unsigned i = 0; i < dbt->count; i++) {
+		hang_up(&dbt->probes[i]);
+		w_timer_fini(&dbt->probes[i].timer);
+	}
+	return NULL;
+}
+
+static int
+add_node(struct dbt *dbt, const struct w_member *member, struct w_fault *fault)
+{
+	struct probe *probe = &dbt->probes[dbt->count];
+	int rc = dbt__login_make(dbt->cluster, member, "agent", &probe->login, fault);
+
+	if (rc < 0)
+		return rc;
+	probe->dbt = dbt;
+	probe->index = dbt->count;
+	probe->watch = (struct dbt__watch){ .loop = &dbt->loop, .ready = on_readable, .arg = probe };
+	probe->timer.fire = on_probe_timer;
+	probe->timer.arg = probe;
+	dbt->seen[dbt->count++].name = member->name;
+	return W_OK;
+}
+
+static int
+add_nodes(struct dbt *dbt, const struct w_cluster *cluster, struct w_fault *fault)
+{
+	size_t count = w_cluster_count(cluster, W_DATABASE);
+	int rc;
+
+	if (count == 0 || count > DBT_NODES_MAX)
+		return w_fail(fault, -W_EINVAL, "%s: %zu databases, 1 to %d are wanted",
+		    cluster->path, count, DBT_NODES_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		rc = add_node(dbt, w_cluster_nth(cluster, W_DATABASE, i), fault);
+		if (rc < 0)
+			return rc;
+	}
+	return W_OK;
+}
+
+static void
+free_dbt(struct dbt *dbt)
+{
+	struct w_list *node;
+
+	for (unsigned i = 0; i < dbt->count; i++)
+		dbt__login_fini(&dbt->probes[i].login);
+	while ((node = w_list_shift(&dbt->retired)) != NULL)
+		free(w_list_entry(node, struct snapshot, node));
+	free(atomic_load(&dbt->current));
+	pthread_mutex_destroy(&dbt->lock);
+	free(dbt);
+}
+
+static struct dbt *
+new_dbt(const struct w_cluster *cluster)
+{
+	struct dbt *dbt = w_xcalloc(1, sizeof(*dbt));
+	struct snapshot *first = w_xcalloc(1, sizeof(*first));
+
+	dbt->cluster = cluster;
+	dbt->interval = (w_usec)cluster->opt.probe_interval;
+	/* Three probes missed, or one that took as long as it may. */
+	dbt->rules.silence = W_MAX(3 * dbt->interval, (w_usec)cluster->opt.probe_timeout - W_MSEC);
+	dbt->rules.lag_limit = cluster->opt.lag_limit;
+	w_list_init(&dbt->retired);
+	w_list_init(&dbt->listeners);
+	w_list_init(&first->node);
+	pthread_mutex_init(&dbt->lock, NULL);
+	first->topology.version = 1;
+	first->topology.primary = -1;
+	first->topology.count = (unsigned)w_cluster_count(cluster, W_DATABASE);
+	for (unsigned i = 0; i < first->topology.count && i < DBT_NODES_MAX; i++)
+		first->topology.nodes[i].name = w_cluster_nth(cluster, W_DATABASE, i)->name;
+	atomic_store(&dbt->current, first);
+	return dbt;
+}
+
+int
+dbt_start(const struct w_cluster *cluster, struct dbt **ret, struct w_fault *fault)
+{
+	struct dbt *dbt = new_dbt(cluster);
+	int rc = add_nodes(dbt, cluster, fault);
+
+	if (rc < 0) {
+		free_dbt(dbt);
+		return rc;
+	}
+	if (w_loop_init(&dbt->loop) < 0) {
+		free_dbt(dbt);
+		return w_fail(fault, -W_EIO, "database prober: cannot make an event loop");
+	}
+	if (pthread_create(&dbt->thread, NULL, prober_main, dbt) != 0) {
+		w_loop_fini(&dbt->loop);
+		free_dbt(dbt);
+		return w_fail(fault, -W_EIO, "database prober: cannot start a thread");
+	}
+	*ret = dbt;
+	return W_OK;
+}
+
+static void
+on_stop(void *arg)
+{
+	w_loop_stop(arg);
+}
+
+void
+dbt_stop(struct dbt **dbt)
+{
+	struct dbt *old = w_steal(dbt);
+
+	if (old == NULL)
+		return;
+	w_loop_call(&old->loop, on_stop, &old->loop);
+	pthread_join(old->thread, NULL);
+	w_loop_fini(&old->loop);
+	free_dbt(old);
+}

@@ -1,0 +1,19 @@
+/* The prober, as the workers' side of this room sees it. */
+#ifndef WEIR_DBTIER_PROBE_H
+#define WEIR_DBTIER_PROBE_H
+
+#include "dbtier/dbtier.h"
+
+/* A connection of a worker to this node was lost or refused: look at once. Any thread. */
+void dbt__suspect(struct dbt *dbt, unsigned node);
+
+/* Somebody who is woken at every change of roles or fitness. */
+struct dbt__listener {
+	struct w_list node;
+	uv_async_t *async;
+};
+/* Threads: the one that owns async's loop. After dbt__unlisten no more wakes come. */
+void dbt__listen(struct dbt *dbt, struct dbt__listener *listener);
+void dbt__unlisten(struct dbt *dbt, struct dbt__listener *listener);
+
+#endif

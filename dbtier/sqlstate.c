@@ -1,0 +1,79 @@
+/*
+ * SQLSTATEs to errors.
+ * Source: PostgreSQL, appendix A
+ */
+#include "dbtier/sqlstate.h"
+
+#include <stdio.h>
+
+/* The first prefix that fits counts. */
+static const struct {
+	const char *prefix;
+	int err;
+} states[] = {
+	{ "08", W_ELOST },      /* connection exceptions, of foreign servers too */
+	{ "22", W_EINVAL },     /* data exceptions */
+	{ "23", W_ECONFLICT },  /* constraint violations */
+	{ "40001", W_ESERIAL }, /* serialization failure */
+	{ "40P01", W_ESERIAL }, /* deadlock detected */
+	{ "53300", W_EBUSY },   /* too many connections */
+	{ "55P03", W_EBUSY },   /* lock not available */
+	{ "57014", W_ETIMEOUT }, /* query canceled: statement_timeout */
+	{ "57P01", W_ELOST },   /* admin shutdown */
+	{ "57P02", W_ELOST },   /* crash shutdown */
+	{ "57P03", W_EDOWN },   /* cannot connect now */
+	{ "57P05", W_ELOST },   /* idle session timeout */
+};
+
+int
+dbt__sqlstate_error(const char *state)
+{
+	for (unsigned i = 0; i < W_NELEM(states); i++) {
+		if (strncmp(state, states[i].prefix, strlen(states[i].prefix)) == 0)
+			return -states[i].err;
+	}
+	return -W_ESQL;
+}
+
+static const char *
+field(const PGresult *result, int code)
+{
+	const char *text = result != NULL ? PQresultErrorField(result, code) : NULL;
+
+	return text != NULL ? text : "";
+}
+
+const char *
+dbt__sqlstate_of(const PGresult *result)
+{
+	return field(result, PG_DIAG_SQLSTATE);
+}
+
+void
+dbt__sql_error_set(struct dbt_sql_error *error, const PGresult *result)
+{
+	if (error == NULL)
+		return;
+	snprintf(error->sqlstate, sizeof(error->sqlstate), "%.5s", field(result, PG_DIAG_SQLSTATE));
+	snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
+	    field(result, PG_DIAG_MESSAGE_PRIMARY));
+}
+
+bool
+dbt__is_goodbye(const PGresult *result)
+{
+	return strcmp(field(result, PG_DIAG_SEVERITY_NONLOCALIZED), "FATAL") == 0;
+}
+
+bool
+dbt__is_stale_plan(const PGresult *result)
+{
+	return strcmp(dbt__sqlstate_of(result), "0A000") == 0 &&
+	    strcmp(field(result, PG_DIAG_SOURCE_FUNCTION), "RevalidateCachedQuery") == 0;
+}
+
+bool
+dbt__is_unreplicated(const PGresult *notice)
+{
+	return strcmp(field(notice, PG_DIAG_SOURCE_FUNCTION), "SyncRepWaitForLSN") == 0;
+}

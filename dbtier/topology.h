@@ -1,0 +1,51 @@
+/*
+ * What the nodes are, derived from what probes have seen. Pure functions: no I/O, no clock.
+ */
+#ifndef WEIR_DBTIER_TOPOLOGY_H
+#define WEIR_DBTIER_TOPOLOGY_H
+
+#include "dbtier/dbtier.h"
+
+/* What is known of one node: the last answer, and what came after it. */
+struct dbt__seen {
+	const char *name;
+	w_usec answered;    /* time of the last answer, 0: never */
+	bool refused;       /* since then nobody listened there, or it let nobody in */
+	bool recovery;
+	uint32_t timeline;
+	uint64_t position, received;
+	w_usec streamed;    /* replica: last time that it was streaming, 0: never */
+	w_usec replay_age;  /* replica: age of the last transaction replayed */
+	unsigned sessions;
+	unsigned quorum;    /* primary: standbys that a commit waits for */
+	unsigned attached;  /* primary: standbys that may acknowledge */
+	char why[96];       /* what the last failure was */
+};
+
+struct dbt__rules {
+	w_usec silence;    /* a node that has not answered for this long is down */
+	uint64_t lag_limit; /* bytes; 0: none */
+};
+
+/* A replica that lost its stream serves reads for this much longer: streams are re-made. */
+#define DBT__STREAM_GRACE (3 * W_SEC)
+
+/*
+ * Fill ret->nodes, primary, fit_replicas from what was seen.
+ *
+ * 1. The primary in force is the one that is not in recovery on the highest timeline that any
+ *    node has shown (floor, kept by the caller), and has as many standbys as its commits wait for.
+ * 2. An older primary is shown as primary, never as fit.
+ * 3. While no primary is in force, replicas serve reads as they did.
+ */
+void dbt__topology_make(const struct dbt__seen *seen, unsigned count, const struct dbt__rules *rules,
+    w_usec now, uint32_t *floor, struct dbt_topology *ret);
+/* Do workers have to know? Roles, fitness or the primary in force differ. */
+bool dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b);
+
+/* "16/B374D848" to a number. Errors: -W_EINVAL. */
+int dbt__lsn_parse(struct w_view text, uint64_t *ret);
+/* Standbys that synchronous_standby_names waits for. */
+unsigned dbt__quorum_parse(struct w_view text);
+
+#endif

@@ -1,0 +1,255 @@
+/*
+ * The inside of a dbt_worker: jobs, lanes, pools.
+ *
+ * A job is one statement that a fiber waits for; it lives on the fiber's stack:
+ *
+ *	QUEUED (worker->queue) <--- rerun --- IN FLIGHT (lane->ring) ---> DONE
+ *	   |                                    ^
+ *	   +---> ASSIGNED (lane->todo) ---------+ end of turn
+ *
+ * A lane is one connection in pipeline mode:
+ *
+ *	DIALING ---> OPEN ---> DEAD (freed at the end of the turn)
+ *	   +--------------------^
+ *
+ * 1. Lanes send only at the end of a turn, so that all statements of a turn go out together.
+ * 2. The flights of a lane outlive their jobs: a job that gave up leaves its flight behind, and
+ *    the answer is dropped when it comes.
+ * 3. Each statement is a unit of its own: [Parse] Bind Execute Sync. PostgreSQL commits at the
+ *    Sync, so a result is nobody's before its Sync has been answered.
+ * 4. A job is answered in job.c only; everything else hands it there or queues it again.
+ *
+ * Threads: the worker's, for everything here.
+ */
+#ifndef WEIR_DBTIER_WORKER_H
+#define WEIR_DBTIER_WORKER_H
+
+#include <libpq-fe.h>
+
+#include "dbtier/dbtier.h"
+#include "dbtier/dial.h"
+#include "dbtier/probe.h"
+#include "dbtier/stats.h"
+
+/* Reads share lanes deeply; slow reads and writes want a connection each. */
+enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
+
+#define DBT__SLOW_LANES 4           /* connections for slow reads, per node */
+#define DBT__SPARE_LANES 2          /* further read lanes while others are stuck */
+#define DBT__SLOW_DEPTH 2           /* statements in flight on a slow lane */
+#define DBT__WRITE_DEPTH 4          /* and on a write lane, when there can be no more lanes */
+#define DBT__SLOW_COST (10 * W_MSEC) /* a statement that takes longer on average is slow */
+#define DBT__FAST_COST (5 * W_MSEC)  /* and is fast again below this */
+#define DBT__STUCK (100 * W_MSEC)   /* a lane whose head takes longer takes no new work */
+#define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then its lane is closed */
+#define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
+#define DBT__TRIES 3                /* runs of a read; a write that surely was not run goes on */
+#define DBT__REPREPARES 2
+
+struct dbt__lane;
+struct dbt__flight;
+
+struct dbt__job {
+	struct w_list node;
+	struct dbt_worker *worker;
+	struct w_fiber *fiber;
+	const struct dbt_stmt *stmt;
+	const struct w_view *params;
+	struct dbt_sql_error *error; /* may be NULL */
+	enum dbt_intent intent;
+	enum dbt__class class;
+	w_usec start, deadline;
+	w_usec queued;         /* since when it waits in the queue, 0: it does not */
+	struct dbt__lane *lane; /* assigned or in flight there */
+	struct dbt__flight *flight;
+	struct dbt_tx *tx;     /* belongs to a transaction */
+	bool begins;           /* wants a lane for itself: the first statement of tx */
+	bool commits;          /* the last one */
+	bool only_primary;     /* a replica could not run it */
+	bool moved;            /* got away from behind a slow one once */
+	unsigned char reprepares;
+	unsigned tries;
+
+	bool done;
+	int rc;
+	PGresult *result;
+	const char *node_name; /* that answered */
+	enum dbt_role role;
+	w_usec took;
+};
+
+struct dbt__flight {
+	struct dbt__job *job; /* NULL: it gave up */
+	unsigned known;       /* index of the statement */
+	bool prepares;        /* the first result is that of Parse */
+	bool unreplicated;    /* the server said that it did not wait for its standbys */
+	PGresult *result, *error;
+};
+
+enum dbt__lane_state { DBT__DIALING, DBT__OPEN, DBT__DEAD };
+
+struct dbt__pool;
+
+struct dbt__lane {
+	struct w_list node;  /* in its pool, or in worker->grave */
+	struct w_list dirty; /* in worker->dirty */
+	struct dbt_worker *worker;
+	struct dbt__pool *pool;
+	enum dbt__lane_state state;
+	struct dbt__dial dial;
+	PGconn *conn;
+	struct dbt__watch watch;
+
+	struct w_list todo;
+	unsigned todo_count;
+	struct dbt__flight *ring;
+	unsigned head, count, mask;
+
+	uint8_t *prepared; /* by statement: 0 not, else its generation */
+	uint8_t *generation;
+	unsigned prepared_size;
+
+	struct dbt_tx *tx; /* whose it is */
+	bool taken;        /* by a transaction, from its BEGIN on */
+	bool stuck;        /* its head takes long: no new work */
+	bool blocked;      /* the peer does not take more bytes now */
+	bool ended;        /* the server said goodbye */
+	w_usec head_since; /* since when the head is what the server works on */
+	w_usec idle_since;
+	unsigned polls;    /* readable events since the last result */
+	uint64_t fed;      /* bytes since then, counted when it is many */
+};
+
+/* The lanes of one class to one node. */
+struct dbt__pool {
+	struct dbt_worker *worker;
+	unsigned node;
+	enum dbt__class class;
+	struct w_list lanes;
+	unsigned count, dialing, taken, stuck;
+	unsigned failures;
+	w_usec retry_at; /* no dialing before */
+};
+
+/* A statement that was seen. */
+struct dbt__known {
+	const struct dbt_stmt *stmt;
+	const char *sql;
+	w_usec cost; /* moving average of the server's time */
+	bool slow;
+};
+
+struct dbt_worker {
+	struct dbt *dbt;
+	struct w_loop *loop;
+	const struct w_cluster *cluster;
+	const struct w_server_options *options;
+	struct w_meter *meter;
+	unsigned metrics;
+
+	unsigned nodes;
+	const char *names[DBT_NODES_MAX];
+	struct dbt__login ro[DBT_NODES_MAX], rw[DBT_NODES_MAX];
+	char *ro_options, *rw_options;
+	struct dbt__pool pools[DBT_NODES_MAX][DBT__CLASSES];
+
+	/* Of the topology last taken. */
+	enum dbt_role roles[DBT_NODES_MAX];
+	unsigned replicas[DBT_NODES_MAX], replica_count; /* fit ones */
+	int read_primary, write_primary;                 /* -1: none */
+	unsigned rotate;
+
+	struct w_list queue[DBT__CLASSES];
+	unsigned queued, in_flight;
+	bool pump;           /* something changed for those in the queue */
+	struct w_list dirty; /* lanes with todo */
+	struct w_list grave;
+	struct w_turn turn;
+	struct w_timer tick, sweep;
+	bool ticking, stopping;
+	struct dbt__listener listener;
+
+	struct dbt__known *known;
+	unsigned known_count, known_size;
+	uint32_t *known_hash; /* index + 1, open addressing, known_size * 2 */
+
+	char *scratch; /* parameters on their way into libpq */
+	size_t scratch_size;
+};
+
+static inline void
+dbt__count(struct dbt_worker *worker, enum dbt__metric metric)
+{
+	w_meter_add(worker->meter, worker->metrics + metric, 1);
+}
+
+static inline void
+dbt__move(struct dbt_worker *worker, enum dbt__metric metric, int by)
+{
+	w_meter_move(worker->meter, worker->metrics + metric, by);
+}
+
+/* --- job.c --- */
+
+/* Run a job to its end from its fiber; its rc. */
+int dbt__job_run(struct dbt__job *job);
+/* Queue it, or hand it to a lane. Errors: -W_EBUSY. */
+int dbt__job_submit(struct dbt__job *job);
+void dbt__job_finish(struct dbt__job *job, int rc);
+/* Its unit is complete; takes what it needs out of the flight. */
+void dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight);
+/* Its lane was lost. first: it was what the server worked on. */
+void dbt__job_lost(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight, bool first);
+/* To the front of the queue. */
+void dbt__job_requeue(struct dbt__job *job);
+
+/* --- lane.c --- */
+
+struct dbt__lane *dbt__lane_dial(struct dbt__pool *pool);
+/* Hand it a job, to be sent at the end of the turn. */
+void dbt__lane_give(struct dbt__lane *lane, struct dbt__job *job);
+/* Send what was given. */
+void dbt__lane_send(struct dbt__lane *lane);
+/* End it; its jobs are run again elsewhere or fail. why: for the log, NULL for a quiet end. */
+void dbt__lane_lose(struct dbt__lane *lane, const char *why);
+/* Give back what a transaction had taken. */
+void dbt__lane_release(struct dbt__lane *lane);
+/* Look for a head that takes too long. */
+void dbt__lane_check(struct dbt__lane *lane, w_usec now);
+bool dbt__lane_idle(const struct dbt__lane *lane);
+void dbt__lane_free(struct dbt__lane *lane);
+
+/* --- pool.c --- */
+
+/* A lane with room for the job, or NULL; may start to dial one. */
+struct dbt__lane *dbt__pick(struct dbt_worker *worker, const struct dbt__job *job);
+/* Is there any node that this job may run on? */
+bool dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job);
+/* Hand queued jobs to lanes. */
+void dbt__pump(struct dbt_worker *worker);
+/* Dial the read lanes that should be there. */
+void dbt__pools_fill(struct dbt_worker *worker);
+
+/* --- stmts.c --- */
+
+unsigned dbt__known_index(struct dbt_worker *worker, const struct dbt_stmt *stmt);
+/* Learn what a run of it took. */
+void dbt__known_cost(struct dbt_worker *worker, unsigned index, w_usec cost);
+/* It took at least this long, and is not done. */
+void dbt__known_slow(struct dbt_worker *worker, unsigned index, w_usec cost);
+/* Parameters as libpq wants them, valid until the next call. */
+const char *const *dbt__params_fill(struct dbt_worker *worker, const struct dbt_stmt *stmt,
+    const struct w_view *params);
+
+/* --- worker.c --- */
+
+/* Make sure that the tick runs while there is something to look after. */
+void dbt__tick_on(struct dbt_worker *worker);
+
+/* --- rows.c --- */
+
+/* Owns the job's result. Nothing else of the job's worker is touched: it may be gone. */
+struct dbt_rows *dbt__rows_make(const struct dbt__job *job);
+void dbt__rows_drain(void); /* this thread's spare ones */
+
+#endif

@@ -1,0 +1,9 @@
+# docs/ - the manual pages, and the specifications of what goes over the wires.
+dist_man_MANS += \
+	%D%/man/weir-cluster.5
+
+dist_doc_DATA +=
+
+protocoldir = $(docdir)/protocol
+dist_protocol_DATA = \
+	%D%/protocol/01-link.md

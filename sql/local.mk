@@ -1,0 +1,3 @@
+# sql/ - schema and grants, applied by weir schema; psql -f loads them too.
+dist_sql_DATA = \
+	%D%/001-weir.sql
