@@ -1,6 +1,6 @@
 # cli/ - the weir command: runs the other programs and talks to the cluster.
 noinst_LIBRARIES += %D%/libcli.a
-%C%_libcli_a_CPPFLAGS = $(AM_CPPFLAGS) $(PATH_CPPFLAGS) $(GNUTLS_CFLAGS) $(PQ_CFLAGS)
+%C%_libcli_a_CPPFLAGS = $(AM_CPPFLAGS) $(PATH_CPPFLAGS) $(GNUTLS_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
 %C%_libcli_a_SOURCES = \
 	%D%/args.c \
 	%D%/certs.c \
@@ -21,7 +21,8 @@ noinst_LIBRARIES += %D%/libcli.a
 	%D%/where.c
 
 bin_PROGRAMS += weir
-weir_CPPFLAGS = $(AM_CPPFLAGS) $(GNUTLS_CFLAGS) $(PQ_CFLAGS)
+weir_CPPFLAGS = $(AM_CPPFLAGS) $(GNUTLS_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
 weir_SOURCES = %D%/main.c
-CLI_LIBS = %D%/libcli.a dbtier/libdbtier.a common/libcommon.a $(GNUTLS_LIBS) $(PQ_LIBS) $(COMMON_LIBS)
+CLI_LIBS = %D%/libcli.a dbtier/libdbtier.a common/libcommon.a \
+	$(GNUTLS_LIBS) $(CURL_LIBS) $(PQ_LIBS) $(COMMON_LIBS)
 weir_LDADD = $(CLI_LIBS)

@@ -27,7 +27,6 @@
 #define BACKOFF_LEAST (20 * W_MSEC)
 #define BACKOFF_MOST (500 * W_MSEC)
 #define COUNT_AFTER 16 /* readable events without a result; then incoming bytes are counted */
-#define GENERATIONS_MAX 250
 
 static const enum dbt__metric lane_gauges[] = {
 	[DBT__READ] = DBT_LANES_READ,
@@ -289,12 +288,27 @@ send_sync(PGconn *conn)
 static void
 grow_prepared(struct dbt__lane *lane, unsigned size)
 {
-	size = W_MAX(size, 64U);
+	size_t more = size - lane->prepared_size;
+
 	lane->prepared = w_xrealloc(lane->prepared, size);
-	lane->generation = w_xrealloc(lane->generation, size);
-	memset(lane->prepared + lane->prepared_size, 0, size - lane->prepared_size);
-	memset(lane->generation + lane->prepared_size, 1, size - lane->prepared_size);
+	lane->generation = w_xrealloc(lane->generation, size * sizeof(*lane->generation));
+	memset(lane->prepared + lane->prepared_size, 0, more);
+	memset(lane->generation + lane->prepared_size, 0, more * sizeof(*lane->generation));
 	lane->prepared_size = size;
+}
+
+/*
+ * The server has forgotten a statement, or keeps a stale plan. Statements already on their way
+ * may find the same out, so only the first of them makes a new name.
+ */
+void
+dbt__lane_forget(struct dbt__lane *lane, const struct dbt__flight *flight)
+{
+	dbt__count(lane->worker, DBT_REPREPARED);
+	if (lane->generation[flight->known] != flight->generation)
+		return;
+	lane->prepared[flight->known] = 0;
+	lane->generation[flight->known]++;
 }
 
 /* PostgreSQL cuts names at 63 bytes, and two statements may have one name. */
@@ -309,6 +323,7 @@ send_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight
 		grow_prepared(lane, lane->worker->known_size);
 	snprintf(name, sizeof(name), "%.40s_%u_%u", stmt->name, flight->known,
 	    lane->generation[flight->known]);
+	flight->generation = lane->generation[flight->known];
 	if (lane->prepared[flight->known] == 0) {
 		flight->prepares = true;
 		if (PQsendPrepare(lane->conn, name, stmt->sql, 0, NULL) == 0)
@@ -491,7 +506,7 @@ take_results(struct dbt__lane *lane)
 
 		if (result == NULL) {
 			/* One ends each statement; more mean that libpq waits for nothing. */
-			if (++empty > 2 || gone)
+			if (++empty > 2)
 				return false;
 			continue;
 		}

@@ -10,11 +10,23 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/dbtier.h \
 	%D%/dial.c \
 	%D%/dial.h \
+	%D%/job.c \
+	%D%/lane.c \
+	%D%/pool.c \
 	%D%/probe.c \
 	%D%/probe.h \
+	%D%/rows.c \
 	%D%/schema.c \
+	%D%/sqlstate.c \
+	%D%/sqlstate.h \
+	%D%/stats.c \
+	%D%/stats.h \
+	%D%/stmts.c \
 	%D%/topology.c \
-	%D%/topology.h
+	%D%/topology.h \
+	%D%/tx.c \
+	%D%/worker.c \
+	%D%/worker.h
 
 bin_PROGRAMS += weir-dbnode
 weir_dbnode_CPPFLAGS = $(AM_CPPFLAGS) $(PQ_CFLAGS)

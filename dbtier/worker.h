@@ -81,6 +81,7 @@ struct dbt__job {
 struct dbt__flight {
 	struct dbt__job *job; /* NULL: it gave up */
 	unsigned known;       /* index of the statement */
+	uint16_t generation;  /* of its name on the lane */
 	bool prepares;        /* the first result is that of Parse */
 	bool unreplicated;    /* the server said that it did not wait for its standbys */
 	PGresult *result, *error;
@@ -105,8 +106,9 @@ struct dbt__lane {
 	struct dbt__flight *ring;
 	unsigned head, count, mask;
 
-	uint8_t *prepared; /* by statement: 0 not, else its generation */
-	uint8_t *generation;
+	/* By statement. */
+	uint8_t *prepared;    /* 1: the server knows it, or soon will */
+	uint16_t *generation; /* part of its name there */
 	unsigned prepared_size;
 
 	struct dbt_tx *tx; /* whose it is */
@@ -200,7 +202,8 @@ void dbt__job_finish(struct dbt__job *job, int rc);
 void dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight);
 /* Its lane was lost. first: it was what the server worked on. */
 void dbt__job_lost(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight, bool first);
-/* To the front of the queue. */
+void dbt__job_unqueue(struct dbt__job *job);
+/* Run it again: to the front of the queue. */
 void dbt__job_requeue(struct dbt__job *job);
 
 /* --- lane.c --- */
@@ -212,6 +215,8 @@ void dbt__lane_give(struct dbt__lane *lane, struct dbt__job *job);
 void dbt__lane_send(struct dbt__lane *lane);
 /* End it; its jobs are run again elsewhere or fail. why: for the log, NULL for a quiet end. */
 void dbt__lane_lose(struct dbt__lane *lane, const char *why);
+/* The server does not know, or should not know any more, the statement of this flight. */
+void dbt__lane_forget(struct dbt__lane *lane, const struct dbt__flight *flight);
 /* Give back what a transaction had taken. */
 void dbt__lane_release(struct dbt__lane *lane);
 /* Look for a head that takes too long. */
@@ -245,6 +250,13 @@ const char *const *dbt__params_fill(struct dbt_worker *worker, const struct dbt_
 
 /* Make sure that the tick runs while there is something to look after. */
 void dbt__tick_on(struct dbt_worker *worker);
+
+/* --- tx.c --- */
+
+/* Hand a job to the lane of its transaction. */
+void dbt__tx_give(struct dbt_tx *tx, struct dbt__job *job);
+void dbt__tx_begun(struct dbt_tx *tx, struct dbt__lane *lane);
+void dbt__tx_lane_lost(struct dbt_tx *tx);
 
 /* --- rows.c --- */
 

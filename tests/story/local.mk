@@ -1,6 +1,20 @@
 # tests/story/ - whole clusters, told as given, when, expect.
-STORY_TESTS +=
+STORY_TESTS += \
+	%D%/a010-arguments.story \
+	%D%/b010-guestbook.story \
+	%D%/c010-round-robin.story \
+	%D%/c020-server-dies.story \
+	%D%/c025-load.story \
+	%D%/c030-bodies.story \
+	%D%/c040-strangers.story \
+	%D%/c050-watched.story \
+	%D%/c060-ambiguous.story \
+	%D%/d010-replicas.story \
+	%D%/d020-primary-restarts.story
 
-STORY_FILES =
+STORY_FILES = \
+	%D%/run \
+	%D%/words.sh
+%D%/run %D%/words.sh
 
 EXTRA_DIST += $(STORY_TESTS) $(STORY_FILES)

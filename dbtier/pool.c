@@ -1,0 +1,196 @@
+/*
+ * Which lane a job gets.
+ *
+ *	read    the lane with the fewest statements in flight, of all fit replicas; equal ones in turn
+ *	slow    an idle lane, else a new one, else the least loaded, on fit replicas
+ *	write   the same on the primary
+ *
+ * No replica fit, or none that lets us in: the primary serves reads, in read-only sessions.
+ */
+#include "dbtier/worker.h"
+
+#define DIALS_AT_ONCE 4
+
+/* What the pools that were looked at have to offer. */
+struct offer {
+	struct dbt__lane *idle, *least;
+	struct dbt__pool *roomy; /* may dial */
+	bool hope;               /* a lane is there, or coming */
+};
+
+static unsigned
+most_of(const struct dbt__pool *pool)
+{
+	const struct w_server_options *options = pool->worker->options;
+
+	switch (pool->class) {
+	case DBT__READ:
+		return (unsigned)options->read_lanes + W_MIN(pool->stuck, (unsigned)DBT__SPARE_LANES);
+	case DBT__SLOW:
+		return DBT__SLOW_LANES;
+	default:
+		return (unsigned)options->write_lanes;
+	}
+}
+
+static unsigned
+depth_of(const struct dbt__pool *pool)
+{
+	static const unsigned depths[] = { [DBT__SLOW] = DBT__SLOW_DEPTH, [DBT__WRITE] = DBT__WRITE_DEPTH };
+
+	return pool->class == DBT__READ ? (unsigned)pool->worker->options->read_depth :
+	    depths[pool->class];
+}
+
+static bool
+may_dial(const struct dbt__pool *pool)
+{
+	return pool->count < most_of(pool) && (pool->retry_at == 0 || w_now() >= pool->retry_at);
+}
+
+static unsigned
+load_of(const struct dbt__lane *lane)
+{
+	return lane->count + lane->todo_count;
+}
+
+static void
+look_at(struct dbt__pool *pool, struct offer *offer)
+{
+	unsigned depth = depth_of(pool);
+	struct w_list *pos;
+
+	if (may_dial(pool)) {
+		offer->hope = true;
+		if (offer->roomy == NULL || pool->count < offer->roomy->count)
+			offer->roomy = pool;
+	}
+	w_list_each(pos, &pool->lanes) {
+		struct dbt__lane *lane = w_list_entry(pos, struct dbt__lane, node);
+
+		offer->hope = true;
+		if (lane->state != DBT__OPEN || lane->taken || lane->stuck || lane->blocked ||
+		    load_of(lane) >= depth)
+			continue;
+		if (offer->idle == NULL && load_of(lane) == 0)
+			offer->idle = lane;
+		if (offer->least == NULL || load_of(lane) < load_of(offer->least))
+			offer->least = lane;
+	}
+}
+
+static void
+look_at_replicas(struct dbt_worker *worker, enum dbt__class class, struct offer *offer)
+{
+	unsigned first = worker->rotate++;
+
+	for (unsigned i = 0; i < worker->replica_count; i++) {
+		unsigned node = worker->replicas[(first + i) % worker->replica_count];
+
+		look_at(&worker->pools[node][class], offer);
+	}
+}
+
+static struct offer
+look(struct dbt_worker *worker, const struct dbt__job *job)
+{
+	struct offer offer = { 0 };
+	int primary = job->class == DBT__WRITE ? worker->write_primary : worker->read_primary;
+
+	if (job->class != DBT__WRITE && !job->only_primary)
+		look_at_replicas(worker, job->class, &offer);
+	if (!offer.hope && primary >= 0)
+		look_at(&worker->pools[primary][job->class], &offer);
+	return offer;
+}
+
+/* Transactions leave a lane for single statements. */
+static bool
+may_take(const struct dbt__pool *pool)
+{
+	return most_of(pool) < 2 || pool->taken + 1 < most_of(pool);
+}
+
+struct dbt__lane *
+dbt__pick(struct dbt_worker *worker, const struct dbt__job *job)
+{
+	struct offer offer = look(worker, job);
+
+	if (job->class == DBT__READ) {
+		if (offer.roomy != NULL)
+			dbt__lane_dial(offer.roomy);
+		return offer.least;
+	}
+	if (job->begins)
+		return offer.idle != NULL && may_take(offer.idle->pool) ? offer.idle : NULL;
+	if (offer.idle != NULL)
+		return offer.idle;
+	return offer.roomy == NULL ? offer.least : NULL;
+}
+
+bool
+dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job)
+{
+	if (job->intent == DBT_WRITE)
+		return worker->write_primary >= 0;
+	return worker->read_primary >= 0 || (worker->replica_count > 0 && !job->only_primary);
+}
+
+/* Connections for those that wait, a few at a time. */
+static void
+dial_for(struct dbt_worker *worker, const struct dbt__job *job, unsigned waiting)
+{
+	struct offer offer;
+
+	for (unsigned i = 0; i < DIALS_AT_ONCE; i++) {
+		offer = look(worker, job);
+		if (offer.roomy == NULL || offer.roomy->dialing >= W_MIN(waiting, DIALS_AT_ONCE))
+			return;
+		dbt__lane_dial(offer.roomy);
+	}
+}
+
+static void
+pump_queue(struct dbt_worker *worker, struct w_list *queue)
+{
+	struct w_list *pos, *tmp;
+	struct dbt__job *left = NULL;
+	unsigned waiting = 0;
+
+	w_list_each_safe(pos, tmp, queue) {
+		struct dbt__job *job = w_list_entry(pos, struct dbt__job, node);
+		struct dbt__lane *lane = dbt__pick(worker, job);
+
+		if (lane != NULL) {
+			dbt__job_unqueue(job);
+			dbt__lane_give(lane, job);
+			continue;
+		}
+		left = job;
+		if (++waiting >= DIALS_AT_ONCE)
+			break;
+	}
+	if (left != NULL && left->class != DBT__READ)
+		dial_for(worker, left, waiting);
+}
+
+void
+dbt__pump(struct dbt_worker *worker)
+{
+	worker->pump = false;
+	if (worker->queued == 0)
+		return;
+	for (unsigned i = 0; i < DBT__CLASSES; i++)
+		pump_queue(worker, &worker->queue[i]);
+}
+
+void
+dbt__pools_fill(struct dbt_worker *worker)
+{
+	for (unsigned i = 0; i < worker->replica_count; i++) {
+		struct dbt__pool *pool = &worker->pools[worker->replicas[i]][DBT__READ];
+
+		while (may_dial(pool) && pool->dialing < DIALS_AT_ONCE)
+			dbt__lane_dial(pool);
+	}
+}

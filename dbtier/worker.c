@@ -1,0 +1,324 @@
+/*
+ * A worker's part of the tier: made, kept in step with the topology, looked after, ended.
+ *
+ * At the end of a turn: the queue is pumped, lanes send, dead lanes are freed.
+ */
+#include "dbtier/worker.h"
+
+#include <stdio.h>
+
+#define TICK (20 * W_MSEC)
+#define SWEEP (5 * W_SEC)
+#define IDLE_MOST (60 * W_SEC) /* an idle lane that is not needed for the next burst */
+#define KEPT_LANES 2           /* per pool, however long they idle */
+#define TX_IDLE (60 * W_SEC)
+#define ROUNDS 4
+
+/* ---- end of turn ---- */
+
+static void
+send_dirty(struct dbt_worker *worker)
+{
+	struct w_list *node;
+
+	while ((node = w_list_shift(&worker->dirty)) != NULL)
+		dbt__lane_send(w_list_entry(node, struct dbt__lane, dirty));
+}
+
+static void
+free_dead(struct dbt_worker *worker)
+{
+	struct w_list *node;
+
+	while ((node = w_list_shift(&worker->grave)) != NULL)
+		dbt__lane_free(w_list_entry(node, struct dbt__lane, node));
+}
+
+static void
+on_turn(void *arg)
+{
+	struct dbt_worker *worker = arg;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		if (worker->pump)
+			dbt__pump(worker);
+		if (w_list_empty(&worker->dirty))
+			break;
+		send_dirty(worker);
+	}
+	if (worker->pump && worker->queued > 0)
+		w_loop_again(worker->loop);
+	if (!w_list_empty(&worker->grave))
+		free_dead(worker);
+}
+
+/* ---- topology ---- */
+
+static void
+lose_pool(struct dbt__pool *pool, const char *why)
+{
+	while (!w_list_empty(&pool->lanes))
+		dbt__lane_lose(w_list_entry(pool->lanes.next, struct dbt__lane, node), why);
+}
+
+static void
+follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_node *node)
+{
+	struct dbt__pool *pools = worker->pools[i];
+	bool back = worker->roles[i] <= DBT_DOWN && node->role >= DBT_PRIMARY;
+
+	worker->roles[i] = node->role;
+	for (unsigned class = 0; class < DBT__CLASSES; class++) {
+		if (node->role == DBT_DOWN)
+			lose_pool(&pools[class], "the node is down");
+		if (back)
+			pools[class].retry_at = 0;
+	}
+	/* Without its standbys it is still the primary of what is in flight. */
+	if (node->role != DBT_PRIMARY || !node->fit)
+		lose_pool(&pools[DBT__WRITE], "no longer the primary in force");
+}
+
+static void
+follow(struct dbt_worker *worker)
+{
+	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
+
+	worker->replica_count = 0;
+	worker->read_primary = -1;
+	worker->write_primary = topology->primary;
+	for (unsigned i = 0; i < worker->nodes; i++) {
+		const struct dbt_node *node = &topology->nodes[i];
+
+		if (node->role == DBT_REPLICA && node->fit)
+			worker->replicas[worker->replica_count++] = i;
+		else if (node->role == DBT_PRIMARY && node->fit)
+			worker->read_primary = (int)i;
+	}
+	for (unsigned i = 0; i < worker->nodes; i++)
+		follow_node(worker, i, &topology->nodes[i]);
+	dbt__pools_fill(worker);
+	worker->pump = true;
+}
+
+static void
+on_change(uv_async_t *async)
+{
+	struct dbt_worker *worker = async->data;
+
+	if (worker == NULL)
+		return;
+	w_loop_enter(worker->loop);
+	follow(worker);
+}
+
+/* ---- looking after lanes ---- */
+
+static void
+each_lane(struct dbt_worker *worker, void (*fn)(struct dbt__lane *lane, w_usec now))
+{
+	w_usec now = worker->loop->now;
+	struct w_list *pos, *tmp;
+
+	for (unsigned i = 0; i < worker->nodes * DBT__CLASSES; i++) {
+		struct dbt__pool *pool = &worker->pools[i / DBT__CLASSES][i % DBT__CLASSES];
+
+		w_list_each_safe(pos, tmp, &pool->lanes)
+			fn(w_list_entry(pos, struct dbt__lane, node), now);
+	}
+}
+
+static void
+on_tick(void *arg)
+{
+	struct dbt_worker *worker = arg;
+
+	if (worker->in_flight == 0 && worker->queued == 0) {
+		w_timer_stop(&worker->tick);
+		worker->ticking = false;
+		return;
+	}
+	each_lane(worker, dbt__lane_check);
+	worker->pump = true;
+}
+
+void
+dbt__tick_on(struct dbt_worker *worker)
+{
+	if (worker->ticking)
+		return;
+	worker->ticking = true;
+	w_timer_start(worker->loop, &worker->tick, TICK, TICK);
+}
+
+static void
+sweep_lane(struct dbt__lane *lane, w_usec now)
+{
+	unsigned keep = lane->pool->class == DBT__READ ?
+	    (unsigned)lane->worker->options->read_lanes : KEPT_LANES;
+
+	if (dbt__lane_idle(lane) && lane->pool->count > keep && now - lane->idle_since > IDLE_MOST)
+		dbt__lane_lose(lane, NULL);
+}
+
+static void
+on_sweep(void *arg)
+{
+	struct dbt_worker *worker = arg;
+
+	each_lane(worker, sweep_lane);
+	if (!worker->stopping)
+		dbt__pools_fill(worker);
+}
+
+/* ---- life ---- */
+
+static void
+make_options(struct dbt_worker *worker)
+{
+	long long timeout = (long long)(worker->options->query_timeout / W_MSEC);
+	long long idle = TX_IDLE / W_MSEC;
+
+	/* A read that nobody waits for ends when the server looks whether the client is there. */
+	worker->ro_options = w_xasprintf("-c default_transaction_read_only=on"
+	    " -c statement_timeout=%lld -c idle_in_transaction_session_timeout=%lld"
+	    " -c client_connection_check_interval=1000", timeout, idle);
+	/* statement_timeout ends a statement, never the wait of a commit. */
+	worker->rw_options = w_xasprintf("-c synchronous_commit=on -c statement_timeout=%lld"
+	    " -c idle_in_transaction_session_timeout=%lld", timeout, idle);
+}
+
+static int
+add_node(struct dbt_worker *worker, unsigned i, struct w_fault *fault)
+{
+	const struct w_member *member = w_cluster_nth(worker->cluster, W_DATABASE, i);
+	int rc;
+
+	worker->names[i] = member->name;
+	for (unsigned class = 0; class < DBT__CLASSES; class++) {
+		struct dbt__pool *pool = &worker->pools[i][class];
+
+		pool->worker = worker;
+		pool->node = i;
+		pool->class = class;
+		w_list_init(&pool->lanes);
+	}
+	worker->nodes = i + 1;
+	rc = dbt__login_make(worker->cluster, member, "ro", &worker->ro[i], fault);
+	if (rc < 0)
+		return rc;
+	return dbt__login_make(worker->cluster, member, "rw", &worker->rw[i], fault);
+}
+
+static void
+free_async(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static int
+listen_to_changes(struct dbt_worker *worker, struct w_fault *fault)
+{
+	uv_async_t *async = w_xcalloc(1, sizeof(*async));
+
+	if (uv_async_init(&worker->loop->uv, async, on_change) < 0) {
+		free(async);
+		return w_fail(fault, -W_EIO, "database lanes: the loop has no room for a handle");
+	}
+	async->data = worker;
+	worker->listener.async = async;
+	w_list_init(&worker->listener.node);
+	dbt__listen(worker->dbt, &worker->listener);
+	return W_OK;
+}
+
+static struct dbt_worker *
+make_worker(const struct dbt_worker_config *config)
+{
+	struct dbt_worker *worker = w_xcalloc(1, sizeof(*worker));
+
+	worker->dbt = config->dbt;
+	worker->loop = config->loop;
+	worker->cluster = config->cluster;
+	worker->options = config->options;
+	worker->meter = config->meter;
+	worker->metrics = config->metrics;
+	worker->read_primary = worker->write_primary = -1;
+	for (unsigned i = 0; i < DBT__CLASSES; i++)
+		w_list_init(&worker->queue[i]);
+	w_list_init(&worker->dirty);
+	w_list_init(&worker->grave);
+	worker->tick = (struct w_timer){ .fire = on_tick, .arg = worker };
+	worker->sweep = (struct w_timer){ .fire = on_sweep, .arg = worker };
+	make_options(worker);
+	w_turn_add(worker->loop, &worker->turn, W_TURN_DATABASE, on_turn, worker);
+	return worker;
+}
+
+int
+dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret, struct w_fault *fault)
+{
+	W_AUTO(dbt_worker_free) struct dbt_worker *worker = make_worker(config);
+	size_t nodes = W_MIN(w_cluster_count(config->cluster, W_DATABASE), (size_t)DBT_NODES_MAX);
+	int rc;
+
+	for (unsigned i = 0; i < nodes; i++) {
+		rc = add_node(worker, i, fault);
+		if (rc < 0)
+			return rc;
+	}
+	rc = listen_to_changes(worker, fault);
+	if (rc < 0)
+		return rc;
+	w_timer_start(worker->loop, &worker->sweep, SWEEP, SWEEP);
+	follow(worker);
+	*ret = w_steal(&worker);
+	return W_OK;
+}
+
+static void
+end_jobs(struct dbt_worker *worker)
+{
+	for (unsigned i = 0; i < worker->nodes * DBT__CLASSES; i++)
+		lose_pool(&worker->pools[i / DBT__CLASSES][i % DBT__CLASSES], NULL);
+	for (unsigned i = 0; i < DBT__CLASSES; i++) {
+		while (!w_list_empty(&worker->queue[i])) {
+			struct dbt__job *job =
+			    w_list_entry(worker->queue[i].next, struct dbt__job, node);
+
+			dbt__job_unqueue(job);
+			dbt__job_finish(job, -W_ESHUTDOWN);
+		}
+	}
+}
+
+void
+dbt_worker_free(struct dbt_worker **worker)
+{
+	struct dbt_worker *old = w_steal(worker);
+
+	if (old == NULL)
+		return;
+	old->stopping = true;
+	if (old->listener.async != NULL) {
+		dbt__unlisten(old->dbt, &old->listener);
+		old->listener.async->data = NULL;
+		uv_close((uv_handle_t *)old->listener.async, free_async);
+	}
+	end_jobs(old);
+	free_dead(old);
+	w_turn_remove(&old->turn);
+	w_timer_fini(&old->tick);
+	w_timer_fini(&old->sweep);
+	for (unsigned i = 0; i < old->nodes; i++) {
+		dbt__login_fini(&old->ro[i]);
+		dbt__login_fini(&old->rw[i]);
+	}
+	free(old->ro_options);
+	free(old->rw_options);
+	free(old->known);
+	free(old->known_hash);
+	free(old->scratch);
+	free(old);
+	dbt__rows_drain();
+}

@@ -1,0 +1,351 @@
+# shellcheck shell=bash
+# tests/story/words.sh - the words that stories are told in.
+#
+#	given cluster [balancers=N] [servers=N] [replicas=N] [alerts=YAML]   run one until it serves
+#	when  kill NODE | stop NODE | start NODE | stop-postgres NODE
+#	expect METHOD PATH [key=value ...]   one request; see expect_request
+#	expect node NODE state=STATE [within=SECONDS]
+#	check "sentence" COMMAND...          ok when the command succeeds
+#	eventually SECONDS COMMAND...        succeeds as soon as the command does
+#
+# Nothing here sleeps for a result: eventually asks again every 50 ms, since another process'
+# state has nothing to wait on.
+
+story_begin() {
+	tap_count=0
+	tap_failed=0
+	story_up=
+	story_pids=()
+	story_dir=$(mktemp -d "${TMPDIR:-/tmp}/weir-story.XXXXXX") || exit 99
+	# PostgreSQL's user must pass through.
+	chmod 755 "$story_dir"
+	data=$story_dir/cluster
+	trap story_clean EXIT
+	trap 'exit 130' INT TERM
+}
+
+story_clean() {
+	local pid
+
+	for pid in "${story_pids[@]}"; do
+		kill "$pid" 2>/dev/null
+	done
+	if [ -n "$story_up" ] && kill -0 "$story_up" 2>/dev/null; then
+		weir down --dir "$data" >/dev/null 2>&1
+		eventually 30 gone "$story_up" || kill -9 "$story_up"
+	fi
+	wait 2>/dev/null
+	if [ -n "${WEIR_STORY_KEEP-}" ]; then
+		echo "# kept: $story_dir"
+	else
+		rm -rf "$story_dir"
+	fi
+}
+
+story_end() {
+	local pid status=0
+
+	if [ -n "$story_up" ]; then
+		check "the cluster stops in order" stop_cluster
+		check "no node told of a mistake of our own" no_mistakes
+	fi
+	echo "1..$tap_count"
+	if [ "$tap_failed" -gt 0 ] && [ -d "$data/logs" ]; then
+		tail -n 25 "$data"/logs/*.log "$story_dir"/up.log | sed 's/^/# /'
+	fi
+	[ "$tap_failed" -eq 0 ] || status=1
+	exit $status
+}
+
+# --- TAP ---
+
+ok() {
+	tap_count=$((tap_count + 1))
+	echo "ok $tap_count - $*"
+}
+
+not_ok() {
+	tap_count=$((tap_count + 1))
+	tap_failed=$((tap_failed + 1))
+	echo "not ok $tap_count - $*"
+}
+
+note() {
+	# shellcheck disable=SC2001
+	echo "$*" | sed 's/^/# /'
+}
+
+check() {
+	local sentence=$1
+
+	shift
+	if "$@" >"$story_dir/check.out" 2>&1; then
+		ok "$sentence"
+	else
+		not_ok "$sentence"
+		note "command: $*"
+		head -c 2000 "$story_dir/check.out" | sed 's/^/# /'
+	fi
+}
+
+skip_all() {
+	echo "1..0 # SKIP $*"
+	trap - EXIT
+	rm -rf "$story_dir"
+	exit 0
+}
+
+# --- time ---
+
+now_ms() {
+	echo $((${EPOCHREALTIME/[.,]/} / 1000))
+}
+
+eventually() {
+	local until
+
+	until=$(($(now_ms) + $1 * 1000))
+	shift
+	until "$@"; do
+		[ "$(now_ms)" -lt "$until" ] || return 1
+		read -rt 0.05 <> <(:) || :
+	done
+}
+
+gone() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+# --- the cluster ---
+
+# The value of key=... among the arguments, or a default.
+value_of() {
+	local key=$1 default=$2 word
+
+	shift 2
+	for word; do
+		if [ "${word%%=*}" = "$key" ]; then
+			echo "${word#*=}"
+			return
+		fi
+	done
+	echo "$default"
+}
+
+has_key() {
+	local key=$1 word
+
+	shift
+	for word; do
+		[ "${word%%=*}" = "$key" ] && return 0
+	done
+	return 1
+}
+
+port_free() {
+	! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# A range of ports where nobody listens, below the ephemeral ones; drawn at random, so that two
+# runs at once rarely meet, and checked, so that they never collide for long.
+pick_ports() {
+	local try port
+
+	for try in $(seq 50); do
+		port_base=$((10000 + (RANDOM % 44) * 500))
+		for port in 443 80 90 91 92 101 102 301 302 303 600 601; do
+			port_free $((port_base + port)) || continue 2
+		done
+		return 0
+	done
+	echo "Bail out! no free ports found in $try tries"
+	exit 99
+}
+
+start_up() {
+	weir up --dir "$data" --port-base "$port_base" "$@" >"$story_dir/up.log" 2>&1 &
+	story_up=$!
+}
+
+is_up() {
+	grep -q '^weir is up: ' "$story_dir/up.log" || gone "$story_up"
+}
+
+given() {
+	[ "$1" = cluster ] || { echo "Bail out! given what? $*"; exit 99; }
+	shift
+	command -v initdb >/dev/null || skip_all "PostgreSQL's programs are not installed"
+	pick_ports
+	start_up --balancers "$(value_of balancers 1 "$@")" --servers "$(value_of servers 2 "$@")" \
+	    --replicas "$(value_of replicas 2 "$@")"
+	eventually 120 is_up
+	check "a cluster is up" grep -q '^weir is up: https://localhost:' "$story_dir/up.log"
+	if ! grep -q '^weir is up: ' "$story_dir/up.log"; then
+		story_end
+	fi
+	https=$(endpoint .https)
+	http=$(endpoint .http)
+	# shellcheck disable=SC2034 # for the stories
+	monitor=$(endpoint .monitor)
+}
+
+endpoint() {
+	jq -r "$1" "$data/endpoints.json"
+}
+
+stop_cluster() {
+	local up=$story_up
+
+	weir down --dir "$data" && eventually 60 gone "$up" && story_up= && wait "$up"
+}
+
+# Sanitizers and our own assertions speak on standard error, which is in the logs.
+no_mistakes() {
+	! grep -hE 'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|assertion|worker-stuck' \
+	    "$data"/logs/*.log "$story_dir"/up.log
+}
+
+status_json() {
+	weir status --json --dir "$data"
+}
+
+node_field() {
+	status_json | jq -r --arg node "$1" ".nodes[] | select(.name == \$node) | $2"
+}
+
+node_is() {
+	[ "$(node_field "$1" "$2")" = "$3" ]
+}
+
+pid_is_another() {
+	local pid
+
+	pid=$(node_field "$1" .pid)
+	[ "$pid" -gt 0 ] && [ "$pid" != "$2" ]
+}
+
+when() {
+	case $1 in
+	kill) kill -9 "$(node_field "$2" .pid)" ;;
+	stop) check "$2 is stopped" weir stop-node "$2" --dir "$data" ;;
+	start) check "$2 is started" weir start-node "$2" --dir "$data" ;;
+	kill-postgres) kill -9 "$(node_field "$2" .postgres_pid)" ;;
+	immediate-postgres) kill -QUIT "$(node_field "$2" .postgres_pid)" ;;
+	*) echo "Bail out! when what? $*"; exit 99 ;;
+	esac
+}
+
+# --- SQL, as the administrator ---
+
+sql() {
+	local dsn
+
+	dsn=$(jq -r --arg node "$1" '.databases[] | select(.name == $node) | .dsn' "$data/endpoints.json")
+	psql -XAtq "$dsn" -c "$2"
+}
+
+sql_is() {
+	[ "$(sql "$1" "$2")" = "$3" ]
+}
+
+# --- requests ---
+
+# The base URL of via=...: https (default), http, a balancer or a server by name.
+base_of() {
+	case $1 in
+	https) echo "$https" ;;
+	http) echo "$http" ;;
+	balancer-*) jq -r --arg n "$1" '.balancers[] | select(.name == $n) | .https' "$data/endpoints.json" ;;
+	server-*) jq -r --arg n "$1" '.servers[] | select(.name == $n) | .http' "$data/endpoints.json" ;;
+	*) echo "$1" ;;
+	esac
+}
+
+fetch() {
+	curl -sS --noproxy '*' --max-time 30 --cacert "$data/ca.pem" "$@"
+}
+
+# One request by the words of expect; leaves $got_status, $got_body, $got_head.
+request() {
+	local method=$1 path=$2 base args=()
+
+	shift 2
+	base=$(base_of "$(value_of via https "$@")")
+	args=(-X "$method" -D "$story_dir/head" -o "$story_dir/body" -w '%{http_code}')
+	[ "$method" = HEAD ] && args=(-I -D "$story_dir/head" -o "$story_dir/body" -w '%{http_code}')
+	if has_key body "$@"; then
+		args+=(-H "Content-Type: $(value_of type application/json "$@")" --data-binary "$(value_of body '' "$@")")
+	fi
+	has_key header "$@" && args+=(-H "$(value_of header '' "$@")")
+	: >"$story_dir/body"
+	got_status=$(fetch "${args[@]}" "$base$path" 2>"$story_dir/curl.err") || got_status="curl: $(cat "$story_dir/curl.err")"
+	got_body=$(tr -d '\0' <"$story_dir/body")
+	got_head=$(tr -d '\r\0' <"$story_dir/head" 2>/dev/null)
+}
+
+# Whether what came back is what the words want; says what is not.
+as_wanted() {
+	local word want
+
+	for word; do
+		want=${word#*=}
+		case ${word%%=*} in
+		status) [ "$got_status" = "$want" ] || { echo "status $got_status"; return 1; } ;;
+		contains) [[ $got_body == *"$want"* ]] || { echo "body $got_body"; return 1; } ;;
+		json) jq -e "$want" >/dev/null <<<"$got_body" || { echo "body $got_body"; return 1; } ;;
+		head) grep -qi "^$want" <<<"$got_head" || { echo "head $got_head"; return 1; } ;;
+		esac
+	done
+}
+
+try_request() {
+	request "$@" && as_wanted "${@:3}" >"$story_dir/why"
+}
+
+# expect METHOD PATH [status=N] [json=JQ] [contains=TEXT] [head=REGEX] [via=WHERE] [body=TEXT]
+#        [type=MEDIA] [header=NAME: VALUE] [within=SECONDS]
+expect_request() {
+	local words=() word
+
+	for word; do
+		[ "${word%%=*}" = body ] || words+=("$word")
+	done
+	if eventually "$(value_of within 0 "$@")" try_request "$@"; then
+		ok "${words[*]}"
+	else
+		not_ok "${words[*]}"
+		note "got $(cat "$story_dir/why") $got_status"
+		note "$got_body"
+	fi
+}
+
+expect() {
+	case $1 in
+	GET | HEAD | POST | PUT | DELETE | PATCH | OPTIONS | TRACE) expect_request "$@" ;;
+	node)
+		check "$2 is $(value_of state up "${@:3}")" eventually "$(value_of within 10 "${@:3}")" \
+		    node_is "$2" .state "$(value_of state up "${@:3}")"
+		;;
+	*) echo "Bail out! expect what? $*"; exit 99 ;;
+	esac
+}
+
+# Bytes on a plain connection to HOST:PORT, and what comes back until the other end closes.
+raw() {
+	local where=$1
+
+	shift
+	printf '%b' "$*" | timeout 10 socat -t 5 - "TCP:$where"
+}
+
+raw_status() {
+	local got
+
+	got=$(raw "$1" "$3" | head -n 1 | tr -d '\r\0')
+	echo "$got"
+	[[ $got == "HTTP/1.1 $2 "* ]]
+}
+
+rss_kib() {
+	awk '/^VmHWM/ { print $2 }' "/proc/$1/status"
+}
