@@ -2,14 +2,28 @@
 noinst_LIBRARIES += %D%/libbalancer.a
 %C%_libbalancer_a_CPPFLAGS = $(AM_CPPFLAGS) $(LLHTTP_CFLAGS) $(GNUTLS_CFLAGS)
 %C%_libbalancer_a_SOURCES = \
+	%D%/balancer.h \
 	%D%/budget.c \
 	%D%/budget.h \
+	%D%/conn.c \
+	%D%/conn.h \
+	%D%/conn_io.c \
 	%D%/edge.c \
 	%D%/edge.h \
 	%D%/exchange.c \
 	%D%/exchange.h \
+	%D%/h1.c \
+	%D%/h1.h \
+	%D%/h1_body.c \
+	%D%/h1_check.c \
+	%D%/h1_check.h \
+	%D%/h1_judge.c \
+	%D%/h1_parse.c \
+	%D%/h1_write.c \
+	%D%/listen.c \
 	%D%/metrics.c \
 	%D%/metrics.h \
+	%D%/node.c \
 	%D%/pool.c \
 	%D%/pool.h \
 	%D%/problem.c \
@@ -18,8 +32,12 @@ noinst_LIBRARIES += %D%/libbalancer.a
 	%D%/sched.h \
 	%D%/text.c \
 	%D%/text.h \
+	%D%/tls.c \
+	%D%/tls.h \
 	%D%/wheel.c \
-	%D%/wheel.h
+	%D%/wheel.h \
+	%D%/worker.c \
+	%D%/worker.h
 
 bin_PROGRAMS += weir-balancer
 weir_balancer_CPPFLAGS = $(AM_CPPFLAGS) $(LLHTTP_CFLAGS) $(GNUTLS_CFLAGS)

@@ -46,10 +46,10 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-#define POOL_MAX 512             /* idle stacks that are kept */
+#define POOL_MAX 512		 /* idle stacks that are kept */
 #define KEEP_TOUCHED (64 * 1024) /* memory that an idle stack may keep, bytes */
-#define LOOK_EVERY 64            /* returned stacks that are looked at: one in so many */
-#define ROUNDS 16                /* times that fibers may wake others within one turn */
+#define LOOK_EVERY 64		 /* returned stacks that are looked at: one in so many */
+#define ROUNDS 16		 /* times that fibers may wake others within one turn */
 
 enum fiber_state { FIBER_IDLE, FIBER_RUNNING, FIBER_PARKED, FIBER_READY };
 
@@ -65,7 +65,7 @@ struct w_fiber {
 	struct w_list node; /* in the pool or in the ready list */
 	struct w_fibers *fibers;
 	enum fiber_state state;
-	bool woken;     /* a wake came while it ran */
+	bool woken;	/* a wake came while it ran */
 	bool timed_out; /* its deadline, not a wake, made it ready */
 	struct w_deadline deadline;
 	void (*fn)(void *arg);
@@ -169,8 +169,8 @@ static char *
 map_stack(const struct w_fibers *fibers)
 {
 	size_t size = fibers->page + fibers->stack;
-	char *map = mmap(NULL, size, PROT_NONE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+	char *map = mmap(
+	    NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
 
 	if (map == MAP_FAILED)
 		return NULL;
@@ -203,8 +203,8 @@ new_fiber(struct w_fibers *fibers)
 	fiber->context.uc_stack.ss_sp = map + fibers->page;
 	fiber->context.uc_stack.ss_size = fibers->stack;
 	fiber->context.uc_link = NULL;
-	makecontext(&fiber->context, (void (*)(void))fiber_main, 2, (unsigned)(word >> 32),
-	    (unsigned)word);
+	makecontext(
+	    &fiber->context, (void (*)(void))fiber_main, 2, (unsigned)(word >> 32), (unsigned)word);
 	return fiber;
 }
 

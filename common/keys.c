@@ -21,10 +21,10 @@
 #define MESSAGE_MAX ((int64_t)16 << 20)
 
 static const char *const domain_names[W_DOMAIN_COUNT] = {
-	[W_DOMAIN_LINK] = "link",
-	[W_DOMAIN_COLLECT] = "collect",
-	[W_DOMAIN_FEED] = "feed",
-	[W_DOMAIN_CONTROL] = "control",
+    [W_DOMAIN_LINK] = "link",
+    [W_DOMAIN_COLLECT] = "collect",
+    [W_DOMAIN_FEED] = "feed",
+    [W_DOMAIN_CONTROL] = "control",
 };
 
 int
@@ -73,7 +73,8 @@ check_name(const char *name, struct w_fault *fault)
 	if (len == 0 || len >= sizeof(((struct w_keys *)0)->name) || name[0] == '.' ||
 	    strchr(name, '/') != NULL)
 		return w_fail(fault, -W_EINVAL,
-		    "'%s' is no name for a key: 1 to 63 characters are wanted, no '/', no '.' first",
+		    "'%s' is no name for a key: 1 to 63 characters are wanted, no '/', no '.' "
+		    "first",
 		    name);
 	return W_OK;
 }
@@ -103,8 +104,8 @@ w_keys_ensure(const char *dir, const char *name, struct w_fault *fault)
 
 	rc = w_keys_make(public_key, secret_key);
 	if (rc < 0)
-		return w_fail(fault, rc, "no key pair for %s: this libzmq is built without CURVE",
-		    name);
+		return w_fail(
+		    fault, rc, "no key pair for %s: this libzmq is built without CURVE", name);
 	rc = write_key(sec, secret_key, 0600, fault);
 	if (rc == W_OK)
 		rc = write_key(pub, public_key, 0644, fault);
@@ -143,11 +144,12 @@ read_key(int fd, const char *path, char key[W_KEY_SIZE], uint8_t raw[32], struct
 
 	if (got < 0)
 		return w_fail(fault, -W_EIO, "%s: cannot be read: %s", path, strerror(errno));
-	rc = parse_key((struct w_view){ text, (size_t)got }, key, raw);
+	rc = parse_key((struct w_view){text, (size_t)got}, key, raw);
 	explicit_bzero(text, sizeof(text));
 	if (rc < 0)
 		return w_fail(fault, rc,
-		    "%s: not a key: one line of 40 characters of Z85 is wanted, as 'weir keys' writes it",
+		    "%s: not a key: one line of 40 characters of Z85 is wanted, as 'weir keys' "
+		    "writes it",
 		    path);
 	return W_OK;
 }
@@ -175,7 +177,8 @@ read_secret(const char *path, char key[W_KEY_SIZE], struct w_fault *fault)
 		    strerror(errno));
 	if ((st.st_mode & 077) != 0)
 		return w_fail(fault, -W_EDENIED,
-		    "%s: others may read this secret key (mode %04o): chmod 600 it, and make a new pair if "
+		    "%s: others may read this secret key (mode %04o): chmod 600 it, and make a new "
+		    "pair if "
 		    "anybody did",
 		    path, (unsigned)(st.st_mode & 07777));
 	return read_key(fd, path, key, NULL, fault);
@@ -203,7 +206,8 @@ w_keys_load(const char *dir, const char *name, struct w_keys **ret, struct w_fau
 		return w_fail(fault, -W_EIO, "this libzmq is built without CURVE");
 	if (strcmp(derived, keys->public_key) != 0)
 		return w_fail(fault, -W_EINVAL,
-		    "%s is not the public key of %s: put the pair back that belongs together", pub, sec);
+		    "%s is not the public key of %s: put the pair back that belongs together", pub,
+		    sec);
 
 	snprintf(keys->name, sizeof(keys->name), "%s", name);
 	keys->dir = w_xstrdup(dir);
@@ -257,11 +261,11 @@ static int
 set_common(void *socket, struct w_fault *fault)
 {
 	static const struct int_option options[] = {
-		{ ZMQ_LINGER, 0, "LINGER" },
-		{ ZMQ_HANDSHAKE_IVL, 3000, "HANDSHAKE_IVL" },
-		{ ZMQ_HEARTBEAT_IVL, 300, "HEARTBEAT_IVL" },
-		{ ZMQ_HEARTBEAT_TIMEOUT, 900, "HEARTBEAT_TIMEOUT" },
-		{ ZMQ_IPV6, 1, "IPV6" },
+	    {ZMQ_LINGER, 0, "LINGER"},
+	    {ZMQ_HANDSHAKE_IVL, 3000, "HANDSHAKE_IVL"},
+	    {ZMQ_HEARTBEAT_IVL, 300, "HEARTBEAT_IVL"},
+	    {ZMQ_HEARTBEAT_TIMEOUT, 900, "HEARTBEAT_TIMEOUT"},
+	    {ZMQ_IPV6, 1, "IPV6"},
 	};
 	int64_t most = MESSAGE_MAX;
 
@@ -275,8 +279,8 @@ int
 w_keys_server(const struct w_keys *keys, void *socket, enum w_domain domain, struct w_fault *fault)
 {
 	static const struct int_option options[] = {
-		{ ZMQ_CURVE_SERVER, 1, "CURVE_SERVER" },
-		{ ZMQ_ZAP_ENFORCE_DOMAIN, 1, "ZAP_ENFORCE_DOMAIN" },
+	    {ZMQ_CURVE_SERVER, 1, "CURVE_SERVER"},
+	    {ZMQ_ZAP_ENFORCE_DOMAIN, 1, "ZAP_ENFORCE_DOMAIN"},
 	};
 	int rc;
 
@@ -294,9 +298,9 @@ int
 w_keys_client(const struct w_keys *keys, void *socket, const char *peer, struct w_fault *fault)
 {
 	static const struct int_option options[] = {
-		{ ZMQ_RECONNECT_IVL, 100, "RECONNECT_IVL" },
-		{ ZMQ_RECONNECT_IVL_MAX, 1000, "RECONNECT_IVL_MAX" },
-		{ ZMQ_CONNECT_TIMEOUT, 3000, "CONNECT_TIMEOUT" },
+	    {ZMQ_RECONNECT_IVL, 100, "RECONNECT_IVL"},
+	    {ZMQ_RECONNECT_IVL_MAX, 1000, "RECONNECT_IVL_MAX"},
+	    {ZMQ_CONNECT_TIMEOUT, 3000, "CONNECT_TIMEOUT"},
 	};
 	W_AUTO(w_free) char *path = w_xasprintf("%s/%s.pub", keys->dir, peer);
 	char server_key[W_KEY_SIZE];

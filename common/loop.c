@@ -31,6 +31,18 @@ free_handle(uv_handle_t *handle)
 	free(handle);
 }
 
+/* Move all members to ret. */
+static void
+take_list(struct w_list *from, struct w_list *ret)
+{
+	w_list_init(ret);
+	if (w_list_empty(from))
+		return;
+	*ret = *from;
+	ret->next->prev = ret->prev->next = ret;
+	w_list_init(from);
+}
+
 /* ---- ZeroMQ sockets ---- */
 
 static bool
@@ -52,7 +64,8 @@ look_at_zsocks(struct w_loop *loop)
 	struct w_list *pos;
 	bool any = false;
 
-	w_list_each(pos, &loop->zsocks) {
+	w_list_each(pos, &loop->zsocks)
+	{
 		struct w_zsock *zsock = w_list_entry(pos, struct w_zsock, node);
 
 		zsock->ready = zsock_has_input(zsock);
@@ -66,12 +79,7 @@ read_zsocks(struct w_loop *loop)
 {
 	struct w_list todo, *node;
 
-	if (w_list_empty(&loop->zsocks))
-		return;
-	todo = loop->zsocks;
-	todo.next->prev = todo.prev->next = &todo;
-	w_list_init(&loop->zsocks);
-
+	take_list(&loop->zsocks, &todo);
 	while ((node = w_list_shift(&todo)) != NULL) {
 		struct w_zsock *zsock = w_list_entry(node, struct w_zsock, node);
 		bool signaled = zsock->signaled;
@@ -111,7 +119,7 @@ w_zsock_add(struct w_loop *loop, struct w_zsock *zsock, void *socket, void (*rea
 	}
 
 	*zsock = (struct w_zsock){
-		.loop = loop, .socket = socket, .poll = poll, .readable = readable, .arg = arg };
+	    .loop = loop, .socket = socket, .poll = poll, .readable = readable, .arg = arg};
 	poll->data = zsock;
 	uv_poll_start(poll, UV_READABLE, on_zsock);
 	w_list_push(&loop->zsocks, &zsock->node);
@@ -192,36 +200,34 @@ w_loop_call(struct w_loop *loop, void (*fn)(void *arg), void *arg)
 
 	call->fn = fn;
 	call->arg = arg;
-	uv_mutex_lock(&loop->calls_lock);
+	pthread_mutex_lock(&loop->calls_lock);
 	w_list_push(&loop->calls, &call->node);
-	uv_mutex_unlock(&loop->calls_lock);
+	pthread_mutex_unlock(&loop->calls_lock);
 	uv_async_send(&loop->async);
 }
 
-static struct loop_call *
-shift_call(struct w_loop *loop)
+/* Calls that are made meanwhile wait for the next turn, so that no loop spins here. */
+static void
+take_calls(struct w_loop *loop, struct w_list *ret)
 {
-	struct w_list *node;
-
-	uv_mutex_lock(&loop->calls_lock);
-	node = w_list_shift(&loop->calls);
-	uv_mutex_unlock(&loop->calls_lock);
-	return node != NULL ? w_list_entry(node, struct loop_call, node) : NULL;
+	pthread_mutex_lock(&loop->calls_lock);
+	take_list(&loop->calls, ret);
+	pthread_mutex_unlock(&loop->calls_lock);
 }
 
 static void
 on_async(uv_async_t *async)
 {
 	struct w_loop *loop = async->data;
-	struct loop_call *call;
+	struct w_list todo, *node;
 
 	w_loop_enter(loop);
-	while ((call = shift_call(loop)) != NULL) {
-		void (*fn)(void *arg) = call->fn;
-		void *arg = call->arg;
+	take_calls(loop, &todo);
+	while ((node = w_list_shift(&todo)) != NULL) {
+		struct loop_call call = *w_list_entry(node, struct loop_call, node);
 
-		free(call);
-		fn(arg);
+		free(w_list_entry(node, struct loop_call, node));
+		call.fn(call.arg);
 	}
 }
 
@@ -250,12 +256,7 @@ run_hooks(struct w_list *hooks)
 {
 	struct w_list todo, *node;
 
-	if (w_list_empty(hooks))
-		return;
-	todo = *hooks;
-	todo.next->prev = todo.prev->next = &todo;
-	w_list_init(hooks);
-
+	take_list(hooks, &todo);
 	while ((node = w_list_shift(&todo)) != NULL) {
 		struct w_turn *turn = w_list_entry(node, struct w_turn, node);
 
@@ -318,12 +319,11 @@ w_loop_init(struct w_loop *loop)
 		w_list_init(&loop->turns[i]);
 	if (uv_loop_init(&loop->uv) < 0)
 		return -W_EIO;
-	if (uv_async_init(&loop->uv, &loop->async, on_async) < 0 ||
-	    uv_mutex_init(&loop->calls_lock) < 0) {
-		uv_run(&loop->uv, UV_RUN_NOWAIT);
+	if (uv_async_init(&loop->uv, &loop->async, on_async) < 0) {
 		uv_loop_close(&loop->uv);
 		return -W_EIO;
 	}
+	pthread_mutex_init(&loop->calls_lock, NULL);
 	uv_prepare_init(&loop->uv, &loop->prepare);
 	uv_check_init(&loop->uv, &loop->check);
 	uv_idle_init(&loop->uv, &loop->idle);
@@ -347,7 +347,7 @@ close_leftover(uv_handle_t *handle, void *arg W_UNUSED)
 void
 w_loop_fini(struct w_loop *loop)
 {
-	struct loop_call *call;
+	struct w_list late, *node;
 
 	uv_close((uv_handle_t *)&loop->prepare, NULL);
 	uv_close((uv_handle_t *)&loop->check, NULL);
@@ -360,9 +360,10 @@ w_loop_fini(struct w_loop *loop)
 	W_ASSERT(uv_loop_close(&loop->uv) == 0);
 
 	/* Calls that came too late: what they meant to work on is gone. */
-	while ((call = shift_call(loop)) != NULL)
-		free(call);
-	uv_mutex_destroy(&loop->calls_lock);
+	take_calls(loop, &late);
+	while ((node = w_list_shift(&late)) != NULL)
+		free(w_list_entry(node, struct loop_call, node));
+	pthread_mutex_destroy(&loop->calls_lock);
 }
 
 void

@@ -15,6 +15,7 @@
 #ifndef WEIR_COMMON_LOOP_H
 #define WEIR_COMMON_LOOP_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <uv.h>
 
@@ -35,7 +36,7 @@ struct w_loop {
 	uv_check_t check;
 	uv_idle_t idle; /* active while something is known to be ready: do not block */
 	uv_async_t async;
-	uv_mutex_t calls_lock;
+	pthread_mutex_t calls_lock;
 	struct w_list calls;  /* of struct loop_call: from other threads */
 	struct w_list turns[W_TURN_ORDERS];
 	struct w_list zsocks; /* of struct w_zsock */

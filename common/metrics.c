@@ -58,7 +58,7 @@ add_info(struct w_metrics *metrics, const struct w_metric *metric)
 		    w_xrealloc(metrics->infos, metrics->room * sizeof(*metrics->infos));
 	}
 	info = &metrics->infos[metrics->count++];
-	*info = (struct metric_info){ .metric = *metric, .slot = metrics->slots };
+	*info = (struct metric_info){.metric = *metric, .slot = metrics->slots};
 	metrics->slots += metric->type == W_HISTOGRAM ? HIST_SLOTS : 1;
 	return info;
 }
@@ -77,7 +77,7 @@ w_metrics_add(struct w_metrics *metrics, const struct w_metric *table, unsigned 
 static char *
 format_label(const char *label, const char *value)
 {
-	struct w_buf buf = { 0 };
+	struct w_buf buf = {0};
 
 	w_buf_printf(&buf, "%s=\"", label);
 	for (; *value != '\0'; value++) {
@@ -239,10 +239,10 @@ w_metric_scale(const char *name)
 		struct w_view end;
 		uint64_t scale;
 	} scales[] = {
-		{ W_VIEW("_seconds"), 1000000 },
-		{ W_VIEW("_seconds_total"), 1000000 },
-		{ W_VIEW("_ratio"), 1000000 },
-		{ W_VIEW("_load1"), 1000 },
+	    {W_VIEW("_seconds"), 1000000},
+	    {W_VIEW("_seconds_total"), 1000000},
+	    {W_VIEW("_ratio"), 1000000},
+	    {W_VIEW("_load1"), 1000},
 	};
 
 	for (size_t i = 0; i < W_NELEM(scales); i++)

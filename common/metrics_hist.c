@@ -10,8 +10,14 @@
 
 /* 2^(63 + k/8), rounded down. */
 static const uint64_t steps[8] = {
-	0x8000000000000000, 0x8b95c1e3ea8bd6e6, 0x9837f0518db8a96f, 0xa5fed6a9b15138ea,
-	0xb504f333f9de6484, 0xc5672a115506dadd, 0xd744fccad69d6af4, 0xeac0c6e7dd24392e,
+    0x8000000000000000,
+    0x8b95c1e3ea8bd6e6,
+    0x9837f0518db8a96f,
+    0xa5fed6a9b15138ea,
+    0xb504f333f9de6484,
+    0xc5672a115506dadd,
+    0xd744fccad69d6af4,
+    0xeac0c6e7dd24392e,
 };
 
 unsigned

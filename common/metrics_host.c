@@ -32,7 +32,7 @@
 /* clang-format on */
 
 enum { HOST_METRICS(W_METRIC_ENUM) HOST_COUNT };
-static const struct w_metric table[] = { HOST_METRICS(W_METRIC_DEF) };
+static const struct w_metric table[] = {HOST_METRICS(W_METRIC_DEF)};
 
 void
 w__metrics_host_add(struct w_metrics *metrics)
@@ -63,8 +63,8 @@ read_small(const char *path, char *to, size_t size)
 static void
 look_at_process(struct w_metrics *metrics)
 {
-	struct timespec cpu = { 0, 0 };
-	struct rlimit files = { 0, 0 };
+	struct timespec cpu = {0, 0};
+	struct rlimit files = {0, 0};
 	char text[256];
 	long pages = 0;
 
@@ -101,7 +101,7 @@ look_at_files(struct w_metrics *metrics)
 static void
 look_at_cpu(struct w_metrics *metrics)
 {
-	unsigned long long t[8] = { 0 };
+	unsigned long long t[8] = {0};
 	uint64_t total = 0, busy;
 	char text[256];
 
@@ -150,5 +150,6 @@ w_metrics_host(struct w_metrics *metrics)
 	look_at_files(metrics);
 	look_at_host(metrics);
 	for (int level = W_DEBUG; level <= W_ERROR; level++)
-		set(metrics, LOG_DEBUG + (unsigned)level, (int64_t)w_log_count((enum w_level)level));
+		set(metrics, LOG_DEBUG + (unsigned)level,
+		    (int64_t)w_log_count((enum w_level)level));
 }

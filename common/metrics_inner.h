@@ -26,10 +26,10 @@ struct w_metrics {
 	unsigned slots; /* of all metrics so far */
 	unsigned workers;
 	bool closed;
-	struct w_meter **meters; /* workers + 1 */
-	unsigned host_base;      /* id of the first host figure */
+	struct w_meter **meters;      /* workers + 1 */
+	unsigned host_base;	      /* id of the first host figure */
 	uint64_t cpu_busy, cpu_total; /* of the host, at the last look; ticks */
-	w_usec started;          /* wall clock */
+	w_usec started;		      /* wall clock */
 };
 
 /* Register the process and host figures. */

@@ -6,10 +6,10 @@
 static const char *
 type_name(enum w_metric_type type)
 {
-	static const char *const names[] = { [W_COUNTER] = "counter",
-		[W_GAUGE] = "gauge",
-		[W_GAUGE_MAX] = "gauge",
-		[W_HISTOGRAM] = "histogram" };
+	static const char *const names[] = {[W_COUNTER] = "counter",
+	    [W_GAUGE] = "gauge",
+	    [W_GAUGE_MAX] = "gauge",
+	    [W_HISTOGRAM] = "histogram"};
 
 	return names[type];
 }

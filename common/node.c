@@ -17,9 +17,9 @@
 #include "common/node_inner.h"
 
 #define STALL_LIMIT (50 * W_MSEC)
-#define SOCKETS_MAX 16384       /* ZeroMQ sockets in the process */
-#define JOIN_WAIT (5 * W_SEC)   /* for a worker whose loop was told to stop */
-#define TERM_WAIT (2 * W_SEC)   /* for ZeroMQ to send what is left */
+#define SOCKETS_MAX 16384     /* ZeroMQ sockets in the process */
+#define JOIN_WAIT (5 * W_SEC) /* for a worker whose loop was told to stop */
+#define TERM_WAIT (2 * W_SEC) /* for ZeroMQ to send what is left */
 
 /* clang-format off */
 #define NODE_METRICS(X) \
@@ -31,7 +31,7 @@
 /* clang-format on */
 
 enum { NODE_METRICS(W_METRIC_ENUM) NODE_METRIC_COUNT };
-static const struct w_metric metrics_table[] = { NODE_METRICS(W_METRIC_DEF) };
+static const struct w_metric metrics_table[] = {NODE_METRICS(W_METRIC_DEF)};
 
 void
 w__node_measure(struct w_node *node)
@@ -40,12 +40,12 @@ w__node_measure(struct w_node *node)
 	uint64_t turns = 0;
 
 	for (unsigned i = 0; i < node->worker_count; i++)
-		turns += atomic_load_explicit(&node->workers[i].loop.turns_run,
-		    memory_order_relaxed);
+		turns +=
+		    atomic_load_explicit(&node->workers[i].loop.turns_run, memory_order_relaxed);
 	w_meter_set(node->meter, base + NODE_TURNS, (int64_t)turns);
 	if (node->inner->dog != NULL)
-		w_meter_set(node->meter, base + NODE_STALLS,
-		    (int64_t)w_watchdog_stalls(node->inner->dog));
+		w_meter_set(
+		    node->meter, base + NODE_STALLS, (int64_t)w_watchdog_stalls(node->inner->dog));
 	w_meter_set(node->meter, base + NODE_ADMITTED, (int64_t)w_zap_accepted(node->zap));
 	w_meter_set(node->meter, base + NODE_REFUSED, (int64_t)w_zap_refused(node->zap));
 	w_meter_set(node->meter, base + NODE_WORKERS, node->worker_count);
@@ -55,8 +55,8 @@ w__node_measure(struct w_node *node)
 const char *
 w__node_state(const struct w_node *node)
 {
-	static const char *const names[] = { [W_STARTING] = "starting", [W_UP] = "up",
-		[W_DRAINING] = "draining" };
+	static const char *const names[] = {
+	    [W_STARTING] = "starting", [W_UP] = "up", [W_DRAINING] = "draining"};
 
 	return node->inner->down ? "down" : names[node->state];
 }
@@ -78,7 +78,7 @@ w__node_find_self(const struct w_cluster *cluster, const struct w_role_ops *ops,
     const struct w_member **ret, struct w_fault *fault)
 {
 	const struct w_member *self = w_cluster_find(cluster, w_view_of(name));
-	W_AUTO(w_buf_fini) struct w_buf names = { 0 };
+	W_AUTO(w_buf_fini) struct w_buf names = {0};
 
 	if (self != NULL && self->role == ops->role) {
 		*ret = self;
@@ -89,14 +89,15 @@ w__node_find_self(const struct w_cluster *cluster, const struct w_role_ops *ops,
 		return w_fail(fault, -W_ENOTFOUND, "%s: no node is called '%s'; %ss are: %s",
 		    cluster->path, name, w_role_name(ops->role), names.ptr);
 	return w_fail(fault, -W_EINVAL, "%s: '%s' is a %s, not a %s; %ss are: %s", cluster->path,
-	    name, w_role_name(self->role), w_role_name(ops->role), w_role_name(ops->role), names.ptr);
+	    name, w_role_name(self->role), w_role_name(ops->role), w_role_name(ops->role),
+	    names.ptr);
 }
 
 static void
 start_log(const struct w_node *node)
 {
-	static const char *const levels[] = { [W_DEBUG] = "debug", [W_INFO] = "info",
-		[W_WARN] = "warn", [W_ERROR] = "error" };
+	static const char *const levels[] = {
+	    [W_DEBUG] = "debug", [W_INFO] = "info", [W_WARN] = "warn", [W_ERROR] = "error"};
 	enum w_level least = W_INFO;
 
 	for (size_t i = 0; i < W_NELEM(levels); i++)
@@ -149,11 +150,13 @@ open_zmq(struct w_node *node, struct w_fault *fault)
 {
 	node->zmq = zmq_ctx_new();
 	if (node->zmq == NULL)
-		return w_fail(fault, -W_EIO, "ZeroMQ does not start: %s", zmq_strerror(zmq_errno()));
+		return w_fail(
+		    fault, -W_EIO, "ZeroMQ does not start: %s", zmq_strerror(zmq_errno()));
 	zmq_ctx_set(node->zmq, ZMQ_MAX_SOCKETS, SOCKETS_MAX);
 	zmq_ctx_set(node->zmq, ZMQ_IO_THREADS, 1);
 	if (!zmq_has("curve"))
-		return w_fail(fault, -W_EIO, "this libzmq is built without CURVE, which Weir needs");
+		return w_fail(
+		    fault, -W_EIO, "this libzmq is built without CURVE, which Weir needs");
 	return W_OK;
 }
 
@@ -169,8 +172,8 @@ make_workers(struct w_node *node, struct w_fault *fault)
 		worker->node = node;
 		worker->index = node->worker_count;
 		if (w_loop_init(&worker->loop) < 0)
-			return w_fail(fault, -W_EIO, "no event loop for worker %u: %s", worker->index,
-			    strerror(errno));
+			return w_fail(fault, -W_EIO, "no event loop for worker %u: %s",
+			    worker->index, strerror(errno));
 	}
 	return W_OK;
 }
@@ -231,7 +234,7 @@ wall_after(w_usec wait)
 {
 	w_usec at = w_wall() + wait;
 
-	return (struct timespec){ at / W_SEC, (at % W_SEC) * 1000 };
+	return (struct timespec){at / W_SEC, (at % W_SEC) * 1000};
 }
 
 /* A worker that does not come back would keep the process for ever: leave without it. */
@@ -328,7 +331,7 @@ start_failed(const struct w_fault *fault)
 static int
 live(struct w_node *node)
 {
-	struct w_fault fault = { 0 };
+	struct w_fault fault = {0};
 	bool ok;
 
 	if (w_loop_init(&node->loop) < 0) {
@@ -352,7 +355,7 @@ static int
 load(struct w_node *node)
 {
 	const struct node_args *args = &node->inner->args;
-	struct w_fault fault = { 0 };
+	struct w_fault fault = {0};
 	int rc;
 
 	rc = w_cluster_load(args->config, &node->cluster, &fault);

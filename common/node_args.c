@@ -19,8 +19,9 @@ enum { EXIT_DONE = 0, EXIT_USAGE = 2, GO_ON = -1 };
 static void
 print_usage(FILE *to, const struct w_role_ops *ops)
 {
-	fprintf(to, "usage: %s --config FILE --name NODE [--log-level LEVEL]\n"
-		    "       %s --help | --version | --print-options\n",
+	fprintf(to,
+	    "usage: %s --config FILE --name NODE [--log-level LEVEL]\n"
+	    "       %s --help | --version | --print-options\n",
 	    ops->program, ops->program);
 }
 
@@ -36,8 +37,10 @@ do_help(const struct w_role_ops *ops)
 	       "  --supervised       end when standard input closes, that is, with who started it\n"
 	       "  --print-options    the options of a %s in the cluster file, as roff\n"
 	       "\n"
-	       "SIGTERM and SIGINT end it once its work is done, a second one at once; SIGHUP reads the\n"
-	       "cluster file and the keys again. Exit status: 0 ended as asked, 1 failed, 2 wrong usage.\n",
+	       "SIGTERM and SIGINT end it once its work is done, a second one at once; SIGHUP "
+	       "reads the\n"
+	       "cluster file and the keys again. Exit status: 0 ended as asked, 1 failed, 2 wrong "
+	       "usage.\n",
 	    w_role_name(ops->role), w_role_name(ops->role));
 	return EXIT_DONE;
 }
@@ -67,7 +70,7 @@ usage_error(const struct w_role_ops *ops, const char *what)
 static int
 parse_level(const struct w_role_ops *ops, const char *text, int *ret)
 {
-	static const char *const names[] = { [W_DEBUG] = "debug", "info", "warn", "error" };
+	static const char *const names[] = {[W_DEBUG] = "debug", "info", "warn", "error"};
 
 	for (size_t i = 0; i < W_NELEM(names); i++) {
 		if (strcmp(text, names[i]) == 0) {
@@ -82,16 +85,16 @@ int
 w__node_args(int argc, char **argv, const struct w_role_ops *ops, struct node_args *ret)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "name", required_argument, NULL, 'n' },
-		{ "log-level", required_argument, NULL, 'l' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ "print-options", no_argument, NULL, 'p' },
-		{ "supervised", no_argument, NULL, 's' },
-		{ NULL, 0, NULL, 0 },
+	    {"config", required_argument, NULL, 'c'},
+	    {"name", required_argument, NULL, 'n'},
+	    {"log-level", required_argument, NULL, 'l'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {"print-options", no_argument, NULL, 'p'},
+	    {"supervised", no_argument, NULL, 's'},
+	    {NULL, 0, NULL, 0},
 	};
-	struct node_args args = { .log_level = -1 };
+	struct node_args args = {.log_level = -1};
 	int opt, status = GO_ON;
 
 	optind = 0; /* glibc: start anew, a process may parse more than once */

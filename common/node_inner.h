@@ -19,15 +19,15 @@ struct w_node_inner {
 	struct w_publisher *publisher;
 	struct w_watchdog *dog;
 	uv_signal_t signals[3]; /* SIGTERM, SIGINT, SIGHUP */
-	uv_poll_t lifeline; /* standard input, when supervised */
+	uv_poll_t lifeline;	/* standard input, when supervised */
 	struct w_timer ready_timer, drain_timer;
-	unsigned threads; /* that were started, in the order of the workers */
+	unsigned threads;  /* that were started, in the order of the workers */
 	unsigned up, done; /* workers: started; drained */
-	unsigned metrics; /* id of the first of the node's own */
+	unsigned metrics;  /* id of the first of the node's own */
 	int status;
-	bool prepared;    /* so finish() is owed */
-	bool stopping;    /* the loops have been told to stop */
-	bool down;        /* nothing runs any more: what the last report says */
+	bool prepared;		/* so finish() is owed */
+	bool stopping;		/* the loops have been told to stop */
+	bool down;		/* nothing runs any more: what the last report says */
 	struct w_cluster **old; /* clusters from before a reload; they live on */
 	size_t old_count;
 };
@@ -38,7 +38,6 @@ int w__node_args(int argc, char **argv, const struct w_role_ops *ops, struct nod
 void w__node_measure(struct w_node *node);
 /* "starting", "up", "draining", "down" */
 const char *w__node_state(const struct w_node *node);
-
 
 /* The node of that name and role. Errors: -W_ENOTFOUND, -W_EINVAL another role. */
 int w__node_find_self(const struct w_cluster *cluster, const struct w_role_ops *ops,

@@ -131,6 +131,8 @@ check_up(void *arg)
 		return;
 	if (node->ops->ready != NULL && !node->ops->ready(node))
 		return;
+	if (node->state != W_STARTING) /* ready() may have ended the node */
+		return;
 	node->state = W_UP;
 	w_timer_stop(&node->inner->ready_timer);
 	w_log(W_INFO, "", "up", "pid=%d workers=%u", (int)getpid(), node->worker_count);
@@ -193,8 +195,8 @@ run_worker(void *arg)
 static void
 block_signals(sigset_t *before)
 {
-	static const int open[] = { SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP,
-		SIGSYS, SIGPROF };
+	static const int open[] = {
+	    SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPROF};
 	sigset_t set;
 
 	sigfillset(&set);
@@ -220,8 +222,8 @@ w__node_start_workers(struct w_node *node, struct w_fault *fault)
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (err != 0)
-		return w_fail(fault, -W_EIO, "no thread for worker %u: %s", inner->threads,
-		    strerror(err));
+		return w_fail(
+		    fault, -W_EIO, "no thread for worker %u: %s", inner->threads, strerror(err));
 
 	inner->ready_timer.fire = check_up;
 	inner->ready_timer.arg = node;
@@ -285,7 +287,7 @@ static void
 on_reload_signal(uv_signal_t *handle, int number W_UNUSED)
 {
 	struct w_node *node = handle->data;
-	struct w_fault fault = { 0 };
+	struct w_fault fault = {0};
 	char quoted[1100];
 
 	w_loop_enter(&node->loop);
@@ -336,8 +338,7 @@ w__node_hook(struct w_node *node)
 	static const struct {
 		int number;
 		uv_signal_cb run;
-	} table[] = { { SIGTERM, on_end_signal }, { SIGINT, on_end_signal },
-		{ SIGHUP, on_reload_signal } };
+	} table[] = {{SIGTERM, on_end_signal}, {SIGINT, on_end_signal}, {SIGHUP, on_reload_signal}};
 
 	for (size_t i = 0; i < W_NELEM(table); i++) {
 		uv_signal_t *handle = &node->inner->signals[i];

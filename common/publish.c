@@ -15,9 +15,9 @@
 #include "common/node_inner.h"
 
 #define INTERVAL W_SEC
-#define REPORT_MAX ((size_t)8 << 20) /* bytes; the monitor takes no bigger message */
-#define QUEUE_MAX 10                 /* reports kept for a monitor that does not read */
-#define LINGER_MSEC 250              /* for the last report */
+#define REPORT_MAX ((size_t)1 << 20) /* bytes; the monitor takes no bigger one */
+#define QUEUE_MAX 10		     /* reports kept for a monitor that does not read */
+#define LINGER_MSEC 250		     /* for the last report */
 
 struct outlet {
 	struct w_publisher *publisher;
@@ -156,7 +156,8 @@ open_outlet(struct w_publisher *publisher, const struct w_member *monitor, struc
 		    monitor->opt.monitor.collect);
 	outlet->socket = zmq_socket(node->zmq, ZMQ_XPUB);
 	if (outlet->socket == NULL)
-		return w_fail(fault, -W_EIO, "no socket for reports: %s", zmq_strerror(zmq_errno()));
+		return w_fail(
+		    fault, -W_EIO, "no socket for reports: %s", zmq_strerror(zmq_errno()));
 	outlet->publisher = publisher;
 	publisher->count++;
 

@@ -19,7 +19,8 @@
 #include "common/log.h"
 
 #define FRAMES 24
-#define STACK_WAIT (100 * W_MSEC) /* a stalled thread that does not answer is stuck in the kernel */
+#define STACK_WAIT (100 * W_MSEC) /* a stalled thread that does not answer is stuck in the kernel  \
+				   */
 
 enum shot_state { SHOT_NONE, SHOT_WANTED, SHOT_RUNNING, SHOT_DONE };
 
@@ -66,7 +67,7 @@ on_signal(int number W_UNUSED)
 static bool
 take_stack(pthread_t thread)
 {
-	const struct timespec pause = { 0, 500 * 1000 };
+	const struct timespec pause = {0, 500 * 1000};
 	w_usec end = w_now() + STACK_WAIT;
 	int wanted = SHOT_WANTED;
 
@@ -105,7 +106,7 @@ format_stack(struct w_buf *out)
 static void
 report(struct w_watchdog *dog, struct watched *watched, w_usec since)
 {
-	W_AUTO(w_buf_fini) struct w_buf stack = { 0 };
+	W_AUTO(w_buf_fini) struct w_buf stack = {0};
 	char quoted[2048];
 	bool same;
 
@@ -125,7 +126,8 @@ look(struct w_watchdog *dog)
 	w_usec now = w_now();
 	struct w_list *pos;
 
-	w_list_each(pos, &dog->loops) {
+	w_list_each(pos, &dog->loops)
+	{
 		struct watched *watched = w_list_entry(pos, struct watched, node);
 		w_usec since = atomic_load(&watched->loop->busy_since);
 
@@ -143,7 +145,7 @@ run(void *arg)
 	pthread_mutex_lock(&dog->lock);
 	while (!dog->stopping) {
 		w_usec next = w_now() + pause;
-		struct timespec at = { next / W_SEC, (next % W_SEC) * 1000 };
+		struct timespec at = {next / W_SEC, (next % W_SEC) * 1000};
 
 		pthread_cond_timedwait(&dog->changed, &dog->lock, &at);
 		look(dog);
@@ -157,7 +159,7 @@ run(void *arg)
 static void
 catch_signal(void)
 {
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	void *frames[1];
 
 	backtrace(frames, 1); /* loads what it needs; later calls allocate nothing */
@@ -250,7 +252,8 @@ w_watchdog_forget(struct w_watchdog *dog, struct w_loop *loop)
 	struct w_list *pos, *tmp;
 
 	pthread_mutex_lock(&dog->lock);
-	w_list_each_safe(pos, tmp, &dog->loops) {
+	w_list_each_safe(pos, tmp, &dog->loops)
+	{
 		struct watched *watched = w_list_entry(pos, struct watched, node);
 
 		if (watched->loop != loop)

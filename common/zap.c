@@ -49,10 +49,10 @@ static unsigned
 domains_of(const struct w_cluster *cluster, const char *name)
 {
 	static const unsigned of_role[W_ROLE_COUNT] = {
-		[W_BALANCER] = ANY_NODE,
-		[W_SERVER] = ANY_NODE | BIT(W_DOMAIN_LINK),
-		[W_DATABASE] = ANY_NODE,
-		[W_MONITOR] = ANY_NODE | BIT(W_DOMAIN_CONTROL),
+	    [W_BALANCER] = ANY_NODE,
+	    [W_SERVER] = ANY_NODE | BIT(W_DOMAIN_LINK),
+	    [W_DATABASE] = ANY_NODE,
+	    [W_MONITOR] = ANY_NODE | BIT(W_DOMAIN_CONTROL),
 	};
 	const struct w_member *member = w_cluster_find(cluster, w_view_of(name));
 
@@ -75,8 +75,8 @@ static const struct identity *
 find_identity(const struct identities *list, const void *key)
 {
 	return list->count == 0 ? NULL
-	                        : bsearch(key, list->items, list->count, sizeof(*list->items),
-	                              compare_identities);
+				: bsearch(key, list->items, list->count, sizeof(*list->items),
+				      compare_identities);
 }
 
 /* NAME.pub to NAME; false for other files and for names that are too long. */
@@ -122,7 +122,8 @@ sort_identities(struct identities *list, struct w_fault *fault)
 	for (size_t i = 1; i < list->count; i++) {
 		if (compare_identities(&list->items[i - 1], &list->items[i]) == 0)
 			return w_fail(fault, -W_EINVAL,
-			    "%s.pub and %s.pub hold the same key: every name needs a pair of its own",
+			    "%s.pub and %s.pub hold the same key: every name needs a pair of its "
+			    "own",
 			    list->items[i - 1].name, list->items[i].name);
 	}
 	return W_OK;
@@ -139,8 +140,8 @@ skip_file(const struct w_fault *fault)
 
 /* strict: a file that holds no key is an error, else it is logged and skipped. */
 static int
-read_folder(const struct w_cluster *cluster, bool strict, struct identities *list,
-    struct w_fault *fault)
+read_folder(
+    const struct w_cluster *cluster, bool strict, struct identities *list, struct w_fault *fault)
 {
 	struct dirent *entry;
 	DIR *dir = opendir(cluster->opt.keys);
@@ -150,7 +151,7 @@ read_folder(const struct w_cluster *cluster, bool strict, struct identities *lis
 		return w_fail(fault, -W_EIO, "%s: the keys folder cannot be read: %s",
 		    cluster->opt.keys, strerror(errno));
 	while (rc == W_OK && (entry = readdir(dir)) != NULL) {
-		struct w_fault bad = { 0 };
+		struct w_fault bad = {0};
 
 		if (add_file(cluster, entry->d_name, list, &bad) == W_OK)
 			continue;
@@ -165,8 +166,16 @@ read_folder(const struct w_cluster *cluster, bool strict, struct identities *lis
 
 /* ---- answering ---- */
 
-enum { ZAP_VERSION, ZAP_REQUEST, ZAP_DOMAIN, ZAP_ADDRESS, ZAP_IDENTITY, ZAP_MECHANISM, ZAP_KEY,
-	ZAP_FRAMES };
+enum {
+	ZAP_VERSION,
+	ZAP_REQUEST,
+	ZAP_DOMAIN,
+	ZAP_ADDRESS,
+	ZAP_IDENTITY,
+	ZAP_MECHANISM,
+	ZAP_KEY,
+	ZAP_FRAMES
+};
 
 struct zap_request {
 	zmq_msg_t frames[ZAP_FRAMES];
@@ -179,7 +188,7 @@ frame(const struct zap_request *req, unsigned i)
 	/* zmq_msg_data() wants a pointer to non-const and changes nothing */
 	zmq_msg_t *msg = (zmq_msg_t *)&req->frames[i];
 
-	return (struct w_view){ zmq_msg_data(msg), zmq_msg_size(msg) };
+	return (struct w_view){zmq_msg_data(msg), zmq_msg_size(msg)};
 }
 
 /* False when there is no request. */
@@ -236,7 +245,7 @@ static void
 log_refused(struct w_zap *zap, const struct zap_request *req, const char *name, const char *why)
 {
 	char z85[W_KEY_SIZE] = "-", address[64], domain[64];
-	struct w_view key = { NULL, 0 };
+	struct w_view key = {NULL, 0};
 	w_usec now = w_now();
 
 	if (zap->logged != 0 && now - zap->logged < W_SEC) {
@@ -250,10 +259,10 @@ log_refused(struct w_zap *zap, const struct zap_request *req, const char *name, 
 	w_log(W_WARN, "", "zap-refused",
 	    "key=%.8s name=%s address=%s domain=%s why=%s unlogged=%llu", z85, name,
 	    req->count > ZAP_ADDRESS
-	        ? w_log_quote(frame(req, ZAP_ADDRESS), address, sizeof(address))
-	        : "-",
+		? w_log_quote(frame(req, ZAP_ADDRESS), address, sizeof(address))
+		: "-",
 	    req->count > ZAP_DOMAIN ? w_log_quote(frame(req, ZAP_DOMAIN), domain, sizeof(domain))
-	                            : "-",
+				    : "-",
 	    why, (unsigned long long)zap->unlogged);
 	zap->logged = now;
 	zap->unlogged = 0;
@@ -263,8 +272,8 @@ static void
 answer(void *socket, const struct zap_request *req, bool ok, const char *user)
 {
 	struct w_view id = req->count > ZAP_REQUEST ? frame(req, ZAP_REQUEST) : W_VIEW("");
-	const struct w_view parts[] = { W_VIEW("1.0"), id, ok ? W_VIEW("200") : W_VIEW("400"),
-		ok ? W_VIEW("OK") : W_VIEW("refused"), w_view_of(user), W_VIEW("") };
+	const struct w_view parts[] = {W_VIEW("1.0"), id, ok ? W_VIEW("200") : W_VIEW("400"),
+	    ok ? W_VIEW("OK") : W_VIEW("refused"), w_view_of(user), W_VIEW("")};
 
 	for (size_t i = 0; i < W_NELEM(parts); i++)
 		zmq_send(socket, parts[i].ptr, parts[i].len,
@@ -301,8 +310,8 @@ open_socket(struct w_zap *zap, void *context, struct w_loop *loop, struct w_faul
 
 	zap->socket = zmq_socket(context, ZMQ_REP);
 	if (zap->socket == NULL)
-		return w_fail(fault, -W_EIO, "no socket for the ZAP handler: %s",
-		    zmq_strerror(zmq_errno()));
+		return w_fail(
+		    fault, -W_EIO, "no socket for the ZAP handler: %s", zmq_strerror(zmq_errno()));
 	zmq_setsockopt(zap->socket, ZMQ_LINGER, &linger, sizeof(linger));
 	if (zmq_bind(zap->socket, ZAP_ENDPOINT) < 0)
 		return w_fail(fault, -W_EIO, "the ZAP handler cannot bind %s: %s", ZAP_ENDPOINT,
@@ -313,8 +322,8 @@ open_socket(struct w_zap *zap, void *context, struct w_loop *loop, struct w_faul
 }
 
 int
-w_zap_start(void *context, struct w_loop *loop, const struct w_cluster *cluster,
-    struct w_zap **ret, struct w_fault *fault)
+w_zap_start(void *context, struct w_loop *loop, const struct w_cluster *cluster, struct w_zap **ret,
+    struct w_fault *fault)
 {
 	W_AUTO(w_zap_stop) struct w_zap *zap = w_xcalloc(1, sizeof(*zap));
 	int rc;
@@ -332,7 +341,7 @@ w_zap_start(void *context, struct w_loop *loop, const struct w_cluster *cluster,
 int
 w_zap_reload(struct w_zap *zap, const struct w_cluster *cluster, struct w_fault *fault)
 {
-	struct identities list = { 0 };
+	struct identities list = {0};
 	int rc = read_folder(cluster, true, &list, fault);
 
 	if (rc < 0) {
@@ -352,8 +361,11 @@ w_zap_stop(struct w_zap **zap)
 	if (z == NULL)
 		return;
 	w_zsock_remove(&z->zsock);
-	if (z->socket != NULL)
+	if (z->socket != NULL) {
+		/* closing alone would free the address only some time later */
+		zmq_unbind(z->socket, ZAP_ENDPOINT);
 		zmq_close(z->socket);
+	}
 	free(z->list.items);
 	free(z);
 }

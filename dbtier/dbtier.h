@@ -147,7 +147,10 @@ void dbt_rows_free(struct dbt_rows **rows);
 enum dbt_tx_flags { DBT_TX_READ_ONLY = 1, DBT_TX_REPEATABLE = 2, DBT_TX_SERIALIZABLE = 4 };
 struct dbt_tx;
 
-/* Errors as dbt_run(). The transaction must end with commit or rollback. */
+/*
+ * Errors as dbt_run(). The transaction must end with commit or rollback. -W_ESERIAL: run it
+ * again from its start (a conflict, or a table that was changed under a prepared statement).
+ */
 int dbt_tx_begin(struct dbt_worker *worker, unsigned flags, w_usec deadline, struct dbt_tx **ret,
     struct dbt_sql_error *error);
 int dbt_tx_exec(struct dbt_tx *tx, const struct dbt_stmt *stmt, const struct w_view *params,

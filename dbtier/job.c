@@ -143,11 +143,18 @@ static void
 run_again(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight)
 {
 	dbt__lane_forget(lane, flight);
-	if ((job->tx != NULL && !job->begins) || job->reprepares >= DBT__REPREPARES) {
+	if (job->tx != NULL && !job->begins) {
+		/* It is aborted now; run again from its start it would do. */
+		dbt__sql_error_set(job->error, flight->error);
+		dbt__job_finish(job, -W_ESERIAL);
+		return;
+	}
+	if (job->unnamed) {
 		fail_sql(job, flight->error);
 		return;
 	}
-	job->reprepares++;
+	/* Once without a name, so that it depends on nobody who prepares it, or fails to. */
+	job->unnamed = true;
 	dbt__job_requeue(job);
 }
 

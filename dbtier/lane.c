@@ -297,18 +297,26 @@ grow_prepared(struct dbt__lane *lane, unsigned size)
 	lane->prepared_size = size;
 }
 
+/* Which statements are gone does not matter much: it is rare, and preparing is cheap. */
+static void
+forget_all(struct dbt__lane *lane)
+{
+	for (unsigned i = 0; i < lane->prepared_size; i++) {
+		lane->generation[i] += lane->prepared[i];
+		lane->prepared[i] = 0;
+	}
+}
+
 /*
  * The server has forgotten a statement, or keeps a stale plan. Statements already on their way
- * may find the same out, so only the first of them makes a new name.
+ * may find the same out, so only the first of them makes new names.
  */
 void
 dbt__lane_forget(struct dbt__lane *lane, const struct dbt__flight *flight)
 {
 	dbt__count(lane->worker, DBT_REPREPARED);
-	if (lane->generation[flight->known] != flight->generation)
-		return;
-	lane->prepared[flight->known] = 0;
-	lane->generation[flight->known]++;
+	if (lane->generation[flight->known] == flight->generation)
+		forget_all(lane);
 }
 
 /* PostgreSQL cuts names at 63 bytes, and two statements may have one name. */
@@ -324,6 +332,10 @@ send_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight
 	snprintf(name, sizeof(name), "%.40s_%u_%u", stmt->name, flight->known,
 	    lane->generation[flight->known]);
 	flight->generation = lane->generation[flight->known];
+	values = dbt__params_fill(lane->worker, stmt, job->params);
+	if (job->unnamed)
+		return PQsendQueryParams(lane->conn, stmt->sql, (int)stmt->params, NULL, values,
+		    NULL, NULL, 0) != 0 && send_sync(lane->conn) != 0;
 	if (lane->prepared[flight->known] == 0) {
 		flight->prepares = true;
 		if (PQsendPrepare(lane->conn, name, stmt->sql, 0, NULL) == 0)
@@ -331,7 +343,6 @@ send_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight
 		lane->prepared[flight->known] = 1;
 		dbt__count(lane->worker, DBT_PREPARED);
 	}
-	values = dbt__params_fill(lane->worker, stmt, job->params);
 	return PQsendQueryPrepared(lane->conn, name, (int)stmt->params, values, NULL, NULL, 0) != 0 &&
 	    send_sync(lane->conn) != 0;
 }
@@ -460,6 +471,16 @@ take_error(struct dbt__lane *lane, struct dbt__flight *flight, PGresult *result)
 		PQclear(result);
 }
 
+/* Somebody threw prepared statements away. */
+static void
+note_command(struct dbt__lane *lane, PGresult *result)
+{
+	const char *tag = PQcmdStatus(result);
+
+	if (strncmp(tag, "DEALLOCATE", 10) == 0 || strncmp(tag, "DISCARD", 7) == 0)
+		forget_all(lane);
+}
+
 /* False: this lane cannot be understood any more. */
 static bool
 take_result(struct dbt__lane *lane, PGresult *result)
@@ -480,6 +501,8 @@ take_result(struct dbt__lane *lane, PGresult *result)
 		flight->result = flight->prepares ? NULL : result;
 		if (flight->prepares)
 			PQclear(result);
+		else if (PQresultStatus(result) == PGRES_COMMAND_OK)
+			note_command(lane, result);
 		flight->prepares = false;
 		return true;
 	case PGRES_PIPELINE_ABORTED:
@@ -586,21 +609,38 @@ on_ready(void *arg, int events)
 
 /* ---- looking after it ---- */
 
-/* Reads behind a slow one go elsewhere; what comes for them here is dropped. */
+/* A read goes elsewhere; what comes for it here is dropped. */
 static void
-move_innocents(struct dbt__lane *lane)
+move_away(struct dbt__lane *lane, struct dbt__flight *flight)
 {
-	for (unsigned i = lane->count - 1; i > 0; i--) {
-		struct dbt__flight *flight = flight_at(lane, i);
-		struct dbt__job *job = flight->job;
+	struct dbt__job *job = flight->job;
 
-		if (job == NULL || job->moved)
-			continue;
-		flight->job = NULL;
-		job->moved = true;
-		dbt__count(lane->worker, DBT_MOVED);
-		dbt__job_requeue(job);
-	}
+	if (job == NULL || job->moved || job->tx != NULL)
+		return;
+	flight->job = NULL;
+	job->moved = true;
+	job->avoid = lane->pool->node + 1;
+	dbt__count(lane->worker, DBT_MOVED);
+	dbt__job_requeue(job);
+}
+
+/*
+ * The head takes long. Those behind it need not wait. If it is known to be fast, or is not
+ * known at all, it may be the node that is slow: it gets a second chance elsewhere too.
+ */
+static void
+get_stuck(struct dbt__lane *lane, w_usec age)
+{
+	struct dbt__flight *head = flight_at(lane, 0);
+	bool moved = head->job != NULL && head->job->moved;
+
+	set_stuck(lane, true);
+	for (unsigned i = lane->count - 1; i > 0; i--)
+		move_away(lane, flight_at(lane, i));
+	if (!moved && lane->worker->known[head->known].cost <= DBT__FAST_COST)
+		move_away(lane, head);
+	else
+		dbt__known_slow(lane->worker, head->known, age);
 }
 
 void
@@ -612,13 +652,8 @@ dbt__lane_check(struct dbt__lane *lane, w_usec now)
 
 	if (lane->state != DBT__OPEN || lane->count == 0 || age < DBT__STUCK)
 		return;
-	if (flight_at(lane, 0)->job == NULL && age > grace) {
+	if (flight_at(lane, 0)->job == NULL && age > grace)
 		dbt__lane_lose(lane, "nobody waits any more for what it does");
-		return;
-	}
-	if (write || lane->stuck)
-		return;
-	set_stuck(lane, true);
-	dbt__known_slow(lane->worker, flight_at(lane, 0)->known, age);
-	move_innocents(lane);
+	else if (!write && !lane->stuck)
+		get_stuck(lane, age);
 }

@@ -80,14 +80,15 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 }
 
 static void
-look_at_replicas(struct dbt_worker *worker, enum dbt__class class, struct offer *offer)
+look_at_replicas(struct dbt_worker *worker, const struct dbt__job *job, struct offer *offer)
 {
 	unsigned first = worker->rotate++;
 
 	for (unsigned i = 0; i < worker->replica_count; i++) {
 		unsigned node = worker->replicas[(first + i) % worker->replica_count];
 
-		look_at(&worker->pools[node][class], offer);
+		if (job->avoid != node + 1 || worker->replica_count == 1)
+			look_at(&worker->pools[node][job->class], offer);
 	}
 }
 
@@ -98,7 +99,7 @@ look(struct dbt_worker *worker, const struct dbt__job *job)
 	int primary = job->class == DBT__WRITE ? worker->write_primary : worker->read_primary;
 
 	if (job->class != DBT__WRITE && !job->only_primary)
-		look_at_replicas(worker, job->class, &offer);
+		look_at_replicas(worker, job, &offer);
 	if (!offer.hope && primary >= 0)
 		look_at(&worker->pools[primary][job->class], &offer);
 	return offer;

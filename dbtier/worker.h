@@ -44,7 +44,6 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then its lane is closed */
 #define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
 #define DBT__TRIES 3                /* runs of a read; a write that surely was not run goes on */
-#define DBT__REPREPARES 2
 
 struct dbt__lane;
 struct dbt__flight;
@@ -66,8 +65,9 @@ struct dbt__job {
 	bool begins;           /* wants a lane for itself: the first statement of tx */
 	bool commits;          /* the last one */
 	bool only_primary;     /* a replica could not run it */
-	bool moved;            /* got away from behind a slow one once */
-	unsigned char reprepares;
+	bool moved;            /* got away from a stuck lane once */
+	unsigned avoid;        /* that lane's node + 1, 0: none */
+	bool unnamed;          /* what was prepared under its name is gone */
 	unsigned tries;
 
 	bool done;
@@ -240,7 +240,7 @@ void dbt__pools_fill(struct dbt_worker *worker);
 unsigned dbt__known_index(struct dbt_worker *worker, const struct dbt_stmt *stmt);
 /* Learn what a run of it took. */
 void dbt__known_cost(struct dbt_worker *worker, unsigned index, w_usec cost);
-/* It took at least this long, and is not done. */
+/* It has taken this long already, and is not done. */
 void dbt__known_slow(struct dbt_worker *worker, unsigned index, w_usec cost);
 /* Parameters as libpq wants them, valid until the next call. */
 const char *const *dbt__params_fill(struct dbt_worker *worker, const struct dbt_stmt *stmt,

@@ -4,8 +4,12 @@ noinst_LIBRARIES += %D%/liblink.a
 	%D%/codec.c \
 	%D%/codec.h \
 	%D%/end.c \
+	%D%/hub.c \
 	%D%/link.h \
+	%D%/monitor.c \
+	%D%/monitor.h \
 	%D%/peer.c \
 	%D%/peer.h \
 	%D%/receive.c \
+	%D%/spoke.c \
 	%D%/stream.c

@@ -1,7 +1,16 @@
 # monitor/ - collects, judges and republishes; hosts the promoter; serves one page.
 noinst_LIBRARIES += %D%/libmonitor.a
 %C%_libmonitor_a_CPPFLAGS = $(AM_CPPFLAGS) $(PATH_CPPFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
-%C%_libmonitor_a_SOURCES =
+%C%_libmonitor_a_SOURCES = \
+	%D%/history.c \
+	%D%/history.h \
+	%D%/monitor.h \
+	%D%/report.c \
+	%D%/report.h \
+	%D%/rules.c \
+	%D%/rules.h \
+	%D%/state.c \
+	%D%/state.h
 
 dist_page_DATA =
 

@@ -3,16 +3,24 @@ noinst_LIBRARIES += %D%/libserver.a
 %C%_libserver_a_CPPFLAGS = $(AM_CPPFLAGS) $(PATH_CPPFLAGS) $(MHD_CFLAGS) $(PQ_CFLAGS)
 %C%_libserver_a_SOURCES = \
 	%D%/answer.c \
+	%D%/audit.c \
+	%D%/audit.h \
 	%D%/body.c \
 	%D%/db.c \
+	%D%/direct.c \
 	%D%/json.c \
 	%D%/json.h \
 	%D%/linked.c \
+	%D%/listen.c \
+	%D%/listen.h \
 	%D%/metrics.c \
 	%D%/metrics.h \
+	%D%/module.c \
+	%D%/module.h \
 	%D%/params.c \
 	%D%/request.c \
 	%D%/request.h \
+	%D%/role.c \
 	%D%/route.c \
 	%D%/route.h \
 	%D%/server.h \

@@ -13,6 +13,12 @@ TESTS = $(HOUSE_TESTS) $(UNIT_TESTS) $(FUZZ_TESTS) $(STORY_TESTS)
 TEST_EXTENSIONS = .sh .story
 EXTRA_DIST += %D%/as-tap %D%/totals %D%/lsan.supp %D%/tsan.supp
 
+# Part of common/ in a thread-sanitizer build, so that every program has it; see configure.ac.
+EXTRA_DIST += %D%/tsan_zmq.c
+if TSAN
+common_libcommon_a_SOURCES += %D%/tsan_zmq.c
+endif
+
 # House tests speak by exit status. The others speak TAP, so that cases are counted, not programs.
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 LOG_DRIVER = $(TAP_DRIVER)

@@ -8,3 +8,7 @@ HOUSE_TESTS += \
 	%D%/shell.sh \
 	%D%/words.sh
 EXTRA_DIST += $(HOUSE_TESTS)
+
+check_PROGRAMS += %D%/print_options
+%C%_print_options_SOURCES = %D%/print_options.c
+%C%_print_options_LDADD = common/libcommon.a $(COMMON_LIBS)

@@ -19,10 +19,10 @@ if grep -rnwE --include='*.[ch]' --include='*.sh' --include='*.sql' --include='*
 	status=1
 fi
 
-# Shells and unbounded copies: use posix_spawn or uv_spawn, snprintf, w_buf, strtoul.
+# Shells and unbounded copies: use posix_spawn or uv_spawn, snprintf, w_buf, strtoul. Tests may.
 calls='system|popen|strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|mktemp|tmpnam'
 # shellcheck disable=SC2086
-if grep -rnE --include='*.[ch]' "(^|[^A-Za-z0-9_.>])($calls)\(" $folders; then
+if grep -rnE --include='*.[ch]' "(^|[^A-Za-z0-9_.>])($calls)\(" ${folders% tests}; then
 	echo "^ these calls are not used here"
 	status=1
 fi

@@ -15,6 +15,5 @@ STORY_TESTS += \
 STORY_FILES = \
 	%D%/run \
 	%D%/words.sh
-%D%/run %D%/words.sh
 
 EXTRA_DIST += $(STORY_TESTS) $(STORY_FILES)

@@ -28,7 +28,7 @@ begin(unsigned most)
 	CU_ASSERT_FATAL(w_loop_init(&loop) == W_OK);
 	CU_ASSERT_FATAL(w_fibers_new(&loop, 256 * 1024, most, &fibers) == W_OK);
 	guarded = false;
-	guard = (struct w_timer){ .fire = on_guard };
+	guard = (struct w_timer){.fire = on_guard};
 	w_timer_start(&loop, &guard, 30 * W_SEC, 0);
 }
 
@@ -299,7 +299,7 @@ digs(void *arg W_UNUSED)
 static void
 overflow_hits_the_guard_page(void)
 {
-	struct rlimit no_core = { 0, 0 };
+	struct rlimit no_core = {0, 0};
 	int status = 0;
 	pid_t pid = fork();
 
@@ -325,7 +325,8 @@ static w_usec last_deadline;
 static void
 sleeps(void *arg)
 {
-	w_usec deadline = *(w_usec *)arg;
+	uintptr_t i = (uintptr_t)arg;
+	w_usec deadline = w_now() + 20 * W_MSEC + (w_usec)(i * 7919 % SLEEPERS * 50);
 
 	CU_ASSERT_EQUAL(w_fiber_park_until(deadline), -W_ETIMEOUT);
 	if (w_now() < deadline || deadline < last_deadline)
@@ -338,17 +339,11 @@ sleeps(void *arg)
 static void
 thousands_of_deadlines_fire_in_order(void)
 {
-	static w_usec deadlines[SLEEPERS];
-	w_usec now = w_now();
-
 	begin(SLEEPERS);
 	awake = outrun = 0;
 	last_deadline = 0;
-	for (unsigned i = 0; i < SLEEPERS; i++) {
-		/* In the future when they start, and not in order. */
-		deadlines[i] = now + 200 * W_MSEC + (i * 7919) % SLEEPERS * 20;
-		CU_ASSERT_EQUAL(w_fiber_start(fibers, sleeps, &deadlines[i]), W_OK);
-	}
+	for (uintptr_t i = 0; i < SLEEPERS; i++)
+		CU_ASSERT_EQUAL(w_fiber_start(fibers, sleeps, (void *)i), W_OK);
 	w_loop_run(&loop);
 	CU_ASSERT_EQUAL(awake, SLEEPERS);
 	CU_ASSERT_EQUAL(outrun, 0);
@@ -420,7 +415,7 @@ static void
 heap_gives_the_earliest(void)
 {
 	static struct w_deadline items[1000];
-	struct w_deadlines heap = { 0 };
+	struct w_deadlines heap = {0};
 	unsigned left = W_NELEM(items);
 	w_usec last = 0;
 
@@ -443,32 +438,22 @@ heap_gives_the_earliest(void)
 }
 
 static CU_TestInfo park_tests[] = {
-	{ "a fiber that never waits is done when start returns", runs_at_once },
-	{ "a parked fiber waits for a wake", park_waits_for_wake },
-	{ "wakes before the park count as one", early_wake_counts_once },
-	{ "fibers wake fibers in a long chain", fibers_wake_fibers },
-	{ "a wake from a late hook is not forgotten", late_hook_wakes },
-	CU_TEST_INFO_NULL
-};
-static CU_TestInfo limit_tests[] = {
-	{ "one fiber too many is BUSY", one_too_many_is_busy },
-	{ "no memory for a stack is NOMEM", no_stack_is_an_error },
-	{ "stacks are used again", stacks_are_used_again },
-	{ "the deepest use of a stack is known", deepest_use_is_known },
-	{ "an overflow hits the guard page", overflow_hits_the_guard_page },
-	CU_TEST_INFO_NULL
-};
+    {"a fiber that never waits is done when start returns", runs_at_once},
+    {"a parked fiber waits for a wake", park_waits_for_wake},
+    {"wakes before the park count as one", early_wake_counts_once},
+    {"fibers wake fibers in a long chain", fibers_wake_fibers},
+    {"a wake from a late hook is not forgotten", late_hook_wakes}, CU_TEST_INFO_NULL};
+static CU_TestInfo limit_tests[] = {{"one fiber too many is BUSY", one_too_many_is_busy},
+    {"no memory for a stack is NOMEM", no_stack_is_an_error},
+    {"stacks are used again", stacks_are_used_again},
+    {"the deepest use of a stack is known", deepest_use_is_known},
+    {"an overflow hits the guard page", overflow_hits_the_guard_page}, CU_TEST_INFO_NULL};
 static CU_TestInfo deadline_tests[] = {
-	{ "thousands of deadlines fire in order", thousands_of_deadlines_fire_in_order },
-	{ "a wake before the deadline is no timeout", wake_comes_before_deadline },
-	{ "a deadline in the past does not park", past_deadline_does_not_park },
-	{ "a sleep lasts as long as it should", sleep_lasts },
-	{ "the heap gives the earliest deadline", heap_gives_the_earliest },
-	CU_TEST_INFO_NULL
-};
-CU_SuiteInfo fiber_suites[] = {
-	{ .pName = "common/fiber parking", .pTests = park_tests },
-	{ .pName = "common/fiber limits", .pTests = limit_tests },
-	{ .pName = "common/fiber deadlines", .pTests = deadline_tests },
-	CU_SUITE_INFO_NULL
-};
+    {"thousands of deadlines fire in order", thousands_of_deadlines_fire_in_order},
+    {"a wake before the deadline is no timeout", wake_comes_before_deadline},
+    {"a deadline in the past does not park", past_deadline_does_not_park},
+    {"a sleep lasts as long as it should", sleep_lasts},
+    {"the heap gives the earliest deadline", heap_gives_the_earliest}, CU_TEST_INFO_NULL};
+CU_SuiteInfo fiber_suites[] = {{.pName = "common/fiber parking", .pTests = park_tests},
+    {.pName = "common/fiber limits", .pTests = limit_tests},
+    {.pName = "common/fiber deadlines", .pTests = deadline_tests}, CU_SUITE_INFO_NULL};

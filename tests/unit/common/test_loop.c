@@ -27,7 +27,7 @@ begin(void)
 {
 	CU_ASSERT_FATAL(w_loop_init(&loop) == W_OK);
 	guarded = false;
-	guard = (struct w_timer){ .fire = on_guard };
+	guard = (struct w_timer){.fire = on_guard};
 	w_timer_start(&loop, &guard, 20 * W_SEC, 0);
 }
 
@@ -244,7 +244,7 @@ timer_is_never_early(void)
 	begin();
 	early = false;
 	fired = 0;
-	tick = (struct w_timer){ .fire = on_tick };
+	tick = (struct w_timer){.fire = on_tick};
 	due = w_now() + 5 * W_MSEC;
 	w_timer_start(&loop, &tick, 5 * W_MSEC, 0);
 	w_loop_run(&loop);
@@ -266,7 +266,7 @@ timer_repeats(void)
 {
 	begin();
 	fired = 0;
-	tick = (struct w_timer){ .fire = on_repeat };
+	tick = (struct w_timer){.fire = on_repeat};
 	w_timer_stop(&tick); /* zeroed is valid and stopped */
 	w_timer_start(&loop, &tick, 0, W_MSEC);
 	w_loop_run(&loop);
@@ -466,7 +466,7 @@ waiting_is_no_stall(void)
 	begin();
 	CU_ASSERT_FATAL(w_watchdog_start(20 * W_MSEC, &dog) == W_OK);
 	w_watchdog_watch(dog, &loop, pthread_self(), "waiting");
-	tick = (struct w_timer){ .fire = on_quiet };
+	tick = (struct w_timer){.fire = on_quiet};
 	w_timer_start(&loop, &tick, 120 * W_MSEC, 0);
 	quiet_until = w_now() + 120 * W_MSEC;
 	w_loop_run(&loop);
@@ -477,36 +477,22 @@ waiting_is_no_stall(void)
 	end();
 }
 
-static CU_TestInfo turn_tests[] = {
-	{ "hooks run in their order before the wait", hooks_run_in_order },
-	{ "a hook removes itself and others", hook_removes_itself_and_others },
-	{ "a loop asked for another turn does not wait", again_does_not_wait },
-	{ "a stop before the run counts", stop_before_run_counts },
-	{ "calls from another thread keep their order", calls_keep_order },
-	{ "a call that comes too late is dropped", late_calls_are_dropped },
-	{ "the time is fresh after a wait", time_is_fresh_after_a_wait },
-	CU_TEST_INFO_NULL
-};
-static CU_TestInfo timer_tests[] = {
-	{ "a timer is never early", timer_is_never_early },
-	{ "a timer repeats", timer_repeats },
-	CU_TEST_INFO_NULL
-};
+static CU_TestInfo turn_tests[] = {{"hooks run in their order before the wait", hooks_run_in_order},
+    {"a hook removes itself and others", hook_removes_itself_and_others},
+    {"a loop asked for another turn does not wait", again_does_not_wait},
+    {"a stop before the run counts", stop_before_run_counts},
+    {"calls from another thread keep their order", calls_keep_order},
+    {"a call that comes too late is dropped", late_calls_are_dropped},
+    {"the time is fresh after a wait", time_is_fresh_after_a_wait}, CU_TEST_INFO_NULL};
+static CU_TestInfo timer_tests[] = {{"a timer is never early", timer_is_never_early},
+    {"a timer repeats", timer_repeats}, CU_TEST_INFO_NULL};
 static CU_TestInfo zsock_tests[] = {
-	{ "messages left over come next turn", messages_left_over_come_next_turn },
-	{ "no edge is lost when a hook sends", no_edge_is_lost },
-	{ "a socket is removed in a callback", zsock_is_removed_in_a_callback },
-	CU_TEST_INFO_NULL
-};
-static CU_TestInfo watchdog_tests[] = {
-	{ "a stall is reported once", stall_is_reported_once },
-	{ "waiting is no stall", waiting_is_no_stall },
-	CU_TEST_INFO_NULL
-};
-CU_SuiteInfo loop_suites[] = {
-	{ .pName = "common/loop turns", .pTests = turn_tests },
-	{ .pName = "common/loop timers", .pTests = timer_tests },
-	{ .pName = "common/loop zsocks", .pTests = zsock_tests },
-	{ .pName = "common/watchdog", .pTests = watchdog_tests },
-	CU_SUITE_INFO_NULL
-};
+    {"messages left over come next turn", messages_left_over_come_next_turn},
+    {"no edge is lost when a hook sends", no_edge_is_lost},
+    {"a socket is removed in a callback", zsock_is_removed_in_a_callback}, CU_TEST_INFO_NULL};
+static CU_TestInfo watchdog_tests[] = {{"a stall is reported once", stall_is_reported_once},
+    {"waiting is no stall", waiting_is_no_stall}, CU_TEST_INFO_NULL};
+CU_SuiteInfo loop_suites[] = {{.pName = "common/loop turns", .pTests = turn_tests},
+    {.pName = "common/loop timers", .pTests = timer_tests},
+    {.pName = "common/loop zsocks", .pTests = zsock_tests},
+    {.pName = "common/watchdog", .pTests = watchdog_tests}, CU_SUITE_INFO_NULL};

@@ -19,7 +19,7 @@
 /* clang-format on */
 
 enum { TEST_METRICS(W_METRIC_ENUM) T_METRICS };
-static const struct w_metric table[] = { TEST_METRICS(W_METRIC_DEF) };
+static const struct w_metric table[] = {TEST_METRICS(W_METRIC_DEF)};
 
 /* ---- slots ---- */
 
@@ -74,7 +74,7 @@ reader_and_writers_do_not_meet(void)
 	shared_base = w_metrics_add(metrics, table, T_METRICS);
 	for (unsigned i = 0; i < 2; i++)
 		CU_ASSERT_FATAL(pthread_create(&threads[i], NULL, write_often,
-		                    w_metrics_meter(metrics, i)) == 0);
+				    w_metrics_meter(metrics, i)) == 0);
 	for (unsigned i = 0; i < 200; i++) {
 		int64_t now = w_metrics_value(metrics, shared_base + T_COUNT);
 
@@ -185,7 +185,7 @@ merging_is_adding(void)
 static json_t *
 report_of(const struct w_metrics *metrics)
 {
-	W_AUTO(w_buf_fini) struct w_buf buf = { 0 };
+	W_AUTO(w_buf_fini) struct w_buf buf = {0};
 	struct w_json json;
 	json_t *root;
 
@@ -251,16 +251,17 @@ static void
 labels_are_escaped(void)
 {
 	W_AUTO(w_metrics_free) struct w_metrics *metrics = w_metrics_new(0);
-	const char *values[] = { "db-1", "a\"b\\c\nd" };
-	unsigned base = w_metrics_add_each(metrics,
-	    &(struct w_metric){ W_GAUGE, "t_each", "", "Each." }, "node", values, 2);
+	const char *values[] = {"db-1", "a\"b\\c\nd"};
+	unsigned base = w_metrics_add_each(
+	    metrics, &(struct w_metric){W_GAUGE, "t_each", "", "Each."}, "node", values, 2);
 	json_t *root;
 
 	w_meter_set(w_metrics_meter(metrics, 0), base + 1, 3);
 	root = report_of(metrics);
 	CU_ASSERT_PTR_NOT_NULL(find(root, "t_each", "node=\"db-1\""));
 	CU_ASSERT_EQUAL(json_integer_value(json_object_get(
-	                    find(root, "t_each", "node=\"a\\\"b\\\\c\\nd\""), "value")), 3);
+			    find(root, "t_each", "node=\"a\\\"b\\\\c\\nd\""), "value")),
+	    3);
 	json_decref(root);
 }
 
@@ -287,33 +288,22 @@ host_figures_are_sound(void)
 	CU_ASSERT_TRUE(value_of(root, "weir_host_cpu_busy_ratio") <= 1);
 	CU_ASSERT_TRUE(value_of(root, "weir_host_load1") >= 0);
 	CU_ASSERT_TRUE(value_of(root, "weir_host_memory_total_bytes") >=
-	               value_of(root, "weir_host_memory_available_bytes"));
+		       value_of(root, "weir_host_memory_available_bytes"));
 	CU_ASSERT_PTR_NOT_NULL(find(root, "weir_log_lines_total", "level=\"warn\""));
 	json_decref(root);
 }
 
-static CU_TestInfo slot_tests[] = {
-	{ "the workers' slots are summed", workers_are_summed },
-	{ "a reader and writers do not meet", reader_and_writers_do_not_meet },
-	{ "a name says the scale of its value", name_says_the_scale },
-	CU_TEST_INFO_NULL
-};
+static CU_TestInfo slot_tests[] = {{"the workers' slots are summed", workers_are_summed},
+    {"a reader and writers do not meet", reader_and_writers_do_not_meet},
+    {"a name says the scale of its value", name_says_the_scale}, CU_TEST_INFO_NULL};
 static CU_TestInfo hist_tests[] = {
-	{ "buckets are those of the definition", buckets_are_those_of_the_definition },
-	{ "a bucket holds its upper bound", bounds_are_inclusive_above },
-	{ "quantiles are within a bucket of the truth", quantiles_are_near },
-	{ "merging is adding", merging_is_adding },
-	CU_TEST_INFO_NULL
-};
-static CU_TestInfo json_tests[] = {
-	{ "the JSON is as documented", json_is_as_documented },
-	{ "labels are escaped", labels_are_escaped },
-	{ "figures of process and host are sound", host_figures_are_sound },
-	CU_TEST_INFO_NULL
-};
-CU_SuiteInfo metrics_suites[] = {
-	{ .pName = "common/metrics slots", .pTests = slot_tests },
-	{ .pName = "common/metrics histograms", .pTests = hist_tests },
-	{ .pName = "common/metrics reports", .pTests = json_tests },
-	CU_SUITE_INFO_NULL
-};
+    {"buckets are those of the definition", buckets_are_those_of_the_definition},
+    {"a bucket holds its upper bound", bounds_are_inclusive_above},
+    {"quantiles are within a bucket of the truth", quantiles_are_near},
+    {"merging is adding", merging_is_adding}, CU_TEST_INFO_NULL};
+static CU_TestInfo json_tests[] = {{"the JSON is as documented", json_is_as_documented},
+    {"labels are escaped", labels_are_escaped},
+    {"figures of process and host are sound", host_figures_are_sound}, CU_TEST_INFO_NULL};
+CU_SuiteInfo metrics_suites[] = {{.pName = "common/metrics slots", .pTests = slot_tests},
+    {.pName = "common/metrics histograms", .pTests = hist_tests},
+    {.pName = "common/metrics reports", .pTests = json_tests}, CU_SUITE_INFO_NULL};

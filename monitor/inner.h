@@ -1,0 +1,72 @@
+/*
+ * The monitor as a whole: what the files of this room share. Nobody else includes this.
+ */
+#ifndef WEIR_MONITOR_INNER_H
+#define WEIR_MONITOR_INNER_H
+
+#include "monitor/collect.h"
+#include "monitor/feed.h"
+#include "monitor/metrics.h"
+#include "monitor/monitor.h"
+#include "monitor/rules.h"
+#include "monitor/state.h"
+#include "monitor/webhook.h"
+
+#define MON_MAGIC 0x6d6f6e31
+
+struct mon_http;
+
+struct mon {
+	uint32_t magic;
+	struct w_node *node;
+	struct mon_state *state;
+	struct mon_rules *rules;
+	struct mon_collect *collect;
+	struct mon_feed *feed;
+	struct mon_http *http; /* NULL: no address for it */
+	struct mon_webhook *webhook;
+	struct w_timer timer; /* the tick */
+	w_usec second;        /* when the next second ends */
+	w_usec logged;        /* the last line about a bad report */
+	uint64_t unlogged;
+	unsigned metrics;     /* id of the first of our own */
+	struct mon_webhook_counts hooked_before; /* by webhooks of before a reload */
+};
+
+/* ---- api.c: what the addresses answer ---- */
+
+struct mon_query {
+	const char *series, *tier, *node; /* NULL when not given */
+};
+
+/*
+ * Write the answer of an address that begins with /api/, or of /metrics and /health.
+ * *ret_type is the media type. Errors: -W_ENOROUTE, -W_EINVAL; the fault says what is wanted.
+ */
+int mon_api_answer(struct mon *mon, const char *path, const struct mon_query *query,
+    struct w_buf *out, const char **ret_type, struct w_fault *fault);
+/* The picture: members nodes, cluster and alerts of an object that is open. */
+void mon_api_snapshot(struct mon *mon, struct w_json *json);
+
+/* ---- http.c ---- */
+
+/* Listen on the member's http address. Errors: -W_EIO, -W_EINVAL */
+int mon_http_open(struct mon *mon, struct mon_http **ret, struct w_fault *fault);
+void mon_http_close(struct mon_http **http);
+
+/* ---- page.c: files of the page, from memory ---- */
+
+struct mon_page_file {
+	const char *path, *type;
+	struct w_buf body;
+	char etag[24];
+};
+
+struct mon_page;
+
+struct mon_page *mon_page_load(void);
+void mon_page_free(struct mon_page **page);
+/* NULL: no such address, or the file was not there. */
+const struct mon_page_file *mon_page_find(const struct mon_page *page, const char *path);
+
+#endif

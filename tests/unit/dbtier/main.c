@@ -1,0 +1,14 @@
+#include "fixture.h"
+#include "suites.h"
+
+int
+main(void)
+{
+	static CU_SuiteInfo *const all[] = { pure_suites, live_suites, NULL };
+	static CU_SuiteInfo *const pure[] = { pure_suites, NULL };
+	const char *missing = fixture_missing();
+
+	if (missing != NULL)
+		printf("SKIP the tests with a database: %s\n", missing);
+	return unit_main(missing != NULL ? pure : all);
+}

@@ -1,0 +1,9 @@
+#ifndef WEIR_TESTS_UNIT_DBTIER_SUITES_H
+#define WEIR_TESTS_UNIT_DBTIER_SUITES_H
+
+#include "tests/unit/unit.h"
+
+extern CU_SuiteInfo pure_suites[];
+extern CU_SuiteInfo live_suites[];
+
+#endif

@@ -1,0 +1,232 @@
+/* What needs no database: parsing, quoting, mapping, deriving a topology. */
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "dbtier/dial.h"
+#include "dbtier/sqlstate.h"
+#include "dbtier/topology.h"
+#include "suites.h"
+
+static void
+lsn_parses(void)
+{
+	uint64_t lsn = 0;
+
+	CU_ASSERT(dbt__lsn_parse(W_VIEW("16/B374D848"), &lsn) == W_OK);
+	CU_ASSERT(lsn == 0x16b374d848);
+	CU_ASSERT(dbt__lsn_parse(W_VIEW("0/0"), &lsn) == W_OK && lsn == 0);
+	CU_ASSERT(dbt__lsn_parse(W_VIEW("FFFFFFFF/ffffffff"), &lsn) == W_OK && lsn == UINT64_MAX);
+}
+
+static void
+lsn_refuses(void)
+{
+	static const char *const wrong[] = { "", "/", "1/", "/1", "16B374D848", "1/2/3", "g/1", "1/ 2",
+		"123456789/0", "0/123456789", "-1/0" };
+	uint64_t lsn = 7;
+
+	for (unsigned i = 0; i < W_NELEM(wrong); i++)
+		CU_ASSERT(dbt__lsn_parse(w_view_of(wrong[i]), &lsn) == -W_EINVAL);
+	CU_ASSERT(lsn == 7);
+}
+
+static void
+quorum_parses(void)
+{
+	static const struct {
+		const char *text;
+		unsigned k;
+	} cases[] = {
+		{ "", 0 }, { "  ", 0 }, { "db-2", 1 }, { "db-2, db-3", 1 }, { "*", 1 },
+		{ "ANY 2 (a, b, c)", 2 }, { "any 1(\"db-1\",\"db-2\")", 1 }, { "FIRST 3 (a,b,c)", 3 },
+		{ "2 (a, b)", 2 },
+	};
+
+	for (unsigned i = 0; i < W_NELEM(cases); i++)
+		CU_ASSERT(dbt__quorum_parse(w_view_of(cases[i].text)) == cases[i].k);
+}
+
+static void
+states_map(void)
+{
+	static const struct {
+		const char *state;
+		int err;
+	} cases[] = {
+		{ "23505", -W_ECONFLICT }, { "23503", -W_ECONFLICT }, { "22P02", -W_EINVAL },
+		{ "40001", -W_ESERIAL }, { "40P01", -W_ESERIAL }, { "57014", -W_ETIMEOUT },
+		{ "42601", -W_ESQL }, { "42P01", -W_ESQL }, { "57P01", -W_ELOST }, { "", -W_ESQL },
+		{ "40002", -W_ESQL },
+	};
+
+	for (unsigned i = 0; i < W_NELEM(cases); i++)
+		CU_ASSERT(dbt__sqlstate_error(cases[i].state) == cases[i].err);
+}
+
+static void
+conninfo_quotes(void)
+{
+	struct dbt__login login = { .host = (char *)"db.example", .port = (char *)"5433",
+		.dbname = (char *)"we'ir", .user = (char *)"a b", .password = (char *)"p'w\\d =x",
+		.ca = (char *)"/ca dir/ca.pem" };
+	struct dbt__params params;
+	PQconninfoOption *options, *at;
+	unsigned seen = 0;
+	char *text;
+
+	dbt__params_of(&params, &login, "10.0.0.1", "app", "-c a=b");
+	text = dbt__params_text(&params);
+	options = PQconninfoParse(text, NULL);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(options);
+	for (at = options; at->keyword != NULL; at++) {
+		for (unsigned i = 0; i < params.count; i++) {
+			if (strcmp(params.keys[i], at->keyword) != 0)
+				continue;
+			seen++;
+			CU_ASSERT(at->val != NULL && strcmp(at->val, params.values[i]) == 0);
+		}
+	}
+	CU_ASSERT(seen == params.count);
+	CU_ASSERT(strstr(text, "sslmode='verify-full'") != NULL);
+	PQconninfoFree(options);
+	free(text);
+}
+
+/* ---- topology ---- */
+
+#define NOW (1000 * W_SEC)
+
+static const struct dbt__rules rules = { .silence = W_SEC, .lag_limit = 1000 };
+
+static struct dbt__seen
+primary(uint32_t timeline, uint64_t position)
+{
+	return (struct dbt__seen){ .name = "p", .answered = NOW, .timeline = timeline,
+		.position = position };
+}
+
+static struct dbt__seen
+replica(uint32_t timeline, uint64_t position)
+{
+	return (struct dbt__seen){ .name = "r", .answered = NOW, .recovery = true, .timeline = timeline,
+		.position = position, .received = position, .streamed = NOW };
+}
+
+static void
+replicas_within_the_limit_are_fit(void)
+{
+	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 4000), replica(1, 3999), replica(1, 5100) };
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	dbt__topology_make(seen, 4, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == 0 && topology.fit_replicas == 2);
+	CU_ASSERT(topology.nodes[1].fit && topology.nodes[1].lag == 1000);
+	CU_ASSERT(!topology.nodes[2].fit && topology.nodes[2].lag == 1001);
+	CU_ASSERT(topology.nodes[3].fit && topology.nodes[3].lag == 0);
+}
+
+static void
+no_limit_takes_any(void)
+{
+	struct dbt__seen seen[] = { primary(1, 500000), replica(1, 1) };
+	struct dbt__rules open = { .silence = W_SEC };
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	dbt__topology_make(seen, 2, &open, NOW, &floor, &topology);
+	CU_ASSERT(topology.fit_replicas == 1);
+}
+
+static void
+a_replica_without_stream_is_unfit(void)
+{
+	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 5000) };
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	seen[1].streamed = NOW - DBT__STREAM_GRACE;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.nodes[1].fit);
+	seen[1].streamed--;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(!topology.nodes[1].fit && topology.nodes[1].role == DBT_REPLICA);
+	/* and serves again when there is nothing better */
+	seen[0].refused = true;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == -1 && topology.nodes[1].fit);
+}
+
+static void
+the_highest_timeline_wins(void)
+{
+	struct dbt__seen seen[] = { primary(1, 9000), primary(2, 5000), replica(2, 5000) };
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	dbt__topology_make(seen, 3, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == 1 && !topology.nodes[0].fit && floor == 2);
+	CU_ASSERT(topology.nodes[0].role == DBT_PRIMARY);
+	/* an old primary is not in force even when it is alone */
+	seen[1].refused = true;
+	dbt__topology_make(seen, 3, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == -1 && !topology.nodes[0].fit);
+}
+
+static void
+silence_is_death(void)
+{
+	struct dbt__seen seen[] = { primary(1, 9000), { .name = "new" }, { .name = "bad", .why = "x" } };
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	seen[0].answered = NOW - W_SEC;
+	dbt__topology_make(seen, 3, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.nodes[0].role == DBT_PRIMARY);
+	CU_ASSERT(topology.nodes[1].role == DBT_UNKNOWN);
+	CU_ASSERT(topology.nodes[2].role == DBT_DOWN);
+	seen[0].answered--;
+	dbt__topology_make(seen, 3, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.nodes[0].role == DBT_DOWN && topology.primary == -1);
+}
+
+static void
+no_quorum_holds_writes(void)
+{
+	struct dbt__seen seen[] = { primary(1, 9000), replica(1, 9000) };
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	seen[0].quorum = 1;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == -1);
+	CU_ASSERT(topology.nodes[0].fit); /* reads may fall back to it */
+	seen[0].attached = 1;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == 0);
+}
+
+static CU_TestInfo parse_tests[] = {
+	{ "an LSN becomes a number", lsn_parses },
+	{ "what is no LSN is refused", lsn_refuses },
+	{ "synchronous_standby_names says how many", quorum_parses },
+	{ "SQLSTATEs map to errors", states_map },
+	{ "a connection string survives hard characters", conninfo_quotes },
+	CU_TEST_INFO_NULL
+};
+static CU_TestInfo topology_tests[] = {
+	{ "replicas within the lag limit are fit", replicas_within_the_limit_are_fit },
+	{ "a lag limit of 0 is none", no_limit_takes_any },
+	{ "a replica without a stream is unfit while there is a primary",
+	    a_replica_without_stream_is_unfit },
+	{ "of two primaries the higher timeline is in force", the_highest_timeline_wins },
+	{ "a silent node is down", silence_is_death },
+	{ "a primary without its quorum takes no writes", no_quorum_holds_writes },
+	CU_TEST_INFO_NULL
+};
+CU_SuiteInfo pure_suites[] = {
+	{ .pName = "dbtier/parse", .pTests = parse_tests },
+	{ .pName = "dbtier/topology", .pTests = topology_tests },
+	CU_SUITE_INFO_NULL
+};
