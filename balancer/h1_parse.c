@@ -64,8 +64,6 @@ error_of(llhttp_errno_t error)
 		return BAL_H1_LENGTH_REPEATED;
 	case HPE_INVALID_CONTENT_LENGTH:
 		return BAL_H1_LENGTH_INVALID;
-	case HPE_INVALID_TRANSFER_ENCODING:
-		return BAL_H1_CODING_INVALID;
 	case HPE_INVALID_URL:
 		return BAL_H1_TARGET;
 	default:
@@ -90,8 +88,9 @@ bal_h1_parse(const struct bal_h1_scan *scan, const char *data, struct lnk_field 
 	*ret = (struct bal_h1_request){ .fields = fields, .minor = scan->minor };
 	ret->method = (struct w_view){ data, scan->method_len };
 	llhttp_init(&parser, HTTP_REQUEST, &settings);
-	/* Length together with a coding is judged later, with its own reason. */
+	/* Codings, alone or together with a length, are judged later, with their own reasons. */
 	llhttp_set_lenient_chunked_length(&parser, 1);
+	llhttp_set_lenient_transfer_encoding(&parser, 1);
 	parser.data = &parse;
 
 	error = llhttp_execute(&parser, data, scan->line);

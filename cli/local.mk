@@ -18,6 +18,7 @@ noinst_LIBRARIES += %D%/libcli.a
 	%D%/up_plan.c \
 	%D%/up_procs.c \
 	%D%/up_wait.c \
+	%D%/watch.c \
 	%D%/where.c
 
 bin_PROGRAMS += weir

@@ -159,7 +159,9 @@ cli_up(int argc, char **argv)
 	w_list_init(&up.clients);
 	if (w_loop_init(&up.loop) < 0)
 		return cli_fail("up", "no event loop to be had");
-	rc = cli__up_plan(&up, &fault);
+	rc = cli__up_procs_check(&fault);
+	if (rc == W_OK)
+		rc = cli__up_plan(&up, &fault);
 	if (rc == W_OK)
 		rc = cli__up_control_open(&up, &fault);
 	if (rc < 0)

@@ -71,6 +71,8 @@ int cli__up_plan(struct up *up, struct w_fault *fault);
 int cli__up_endpoints(const struct up *up, struct w_fault *fault);
 
 /* --- up_procs.c --- */
+/* Whether all programs are there. Errors: -W_EIO. */
+int cli__up_procs_check(struct w_fault *fault);
 void cli__up_procs_start(struct up *up);
 void cli__up_procs_stop(struct up *up); /* in order; ends the loop when all are gone */
 struct up_proc *cli__up_proc_find(struct up *up, struct w_view name);

@@ -29,6 +29,20 @@ static const char *const programs[W_ROLE_COUNT] = {
 	[W_MONITOR] = "weir-monitor",
 };
 
+int
+cli__up_procs_check(struct w_fault *fault)
+{
+	for (size_t i = 0; i < W_NELEM(programs); i++) {
+		W_AUTO(w_free) char *path = cli_find_program(programs[i]);
+
+		if (access(path, X_OK) < 0)
+			return w_fail(fault, -W_EIO,
+			    "%s is neither beside the weir program nor installed; build or install it",
+			    programs[i]);
+	}
+	return W_OK;
+}
+
 static void proc_spawn(struct up_proc *proc);
 
 static void

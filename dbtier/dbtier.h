@@ -60,6 +60,8 @@ struct dbt;
  */
 int dbt_start(const struct w_cluster *cluster, struct dbt **ret, struct w_fault *fault);
 void dbt_stop(struct dbt **dbt);
+/* Take the RELOAD options of a cluster file that was read again. Any thread. */
+void dbt_reload(struct dbt *dbt, const struct w_cluster *cluster);
 /* Any thread; valid until the caller's next call of it or 10 s later. Never NULL. */
 const struct dbt_topology *dbt_topology_get(struct dbt *dbt);
 /* Call fn(arg) on the prober's thread at every change. Before dbt_start's workers only; one. */
@@ -89,7 +91,9 @@ struct dbt_worker_config {
 };
 
 int dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret, struct w_fault *fault);
-/* Fails what waits or runs with -W_ESHUTDOWN; closes connections. */
+/* Take RELOAD options read again; they are kept by pointer, as those of the config are. */
+void dbt_worker_reload(struct dbt_worker *worker, const struct w_server_options *options);
+/* Fails what waits or runs with -W_ESHUTDOWN, writes in flight with -W_EINDOUBT; closes connections. */
 void dbt_worker_free(struct dbt_worker **worker);
 
 enum dbt_intent { DBT_READ, DBT_WRITE };

@@ -147,7 +147,7 @@ dbt__lane_lose(struct dbt__lane *lane, const char *why)
 		return;
 	if (why != NULL && lane->state == DBT__OPEN && !lane->worker->stopping) {
 		dbt__count(lane->worker, DBT_LOST);
-		log_lane(lane, W_INFO, "lane-lost", why);
+		log_lane(lane, lane->count > 0 ? W_INFO : W_DEBUG, "lane-lost", why);
 		dbt__suspect(lane->worker->dbt, lane->pool->node);
 	}
 	bury(lane);
@@ -169,6 +169,9 @@ on_notice(void *arg, const PGresult *notice)
 
 	if (lane->count > 0 && dbt__is_unreplicated(notice))
 		flight_at(lane, 0)->unreplicated = true;
+	/* With nothing in flight libpq takes the server's goodbye for a notice. */
+	if (lane->count == 0 && dbt__is_goodbye(notice))
+		lane->ended = true;
 }
 
 static void
@@ -178,8 +181,10 @@ dial_failed(struct dbt__lane *lane, const char *why)
 	w_usec wait = W_MIN(BACKOFF_LEAST << W_MIN(pool->failures, 8U), BACKOFF_MOST);
 
 	dbt__count(lane->worker, DBT_DIALS_FAILED);
-	if (pool->failures++ == 0)
+	if (pool->failures == 0)
 		log_lane(lane, W_WARN, "lane-refused", why);
+	/* Several that were dialed together fail together; that counts as once. */
+	pool->failures += w_now() >= pool->retry_at;
 	pool->retry_at = w_now() + wait + (w_usec)(w_random() % (uint64_t)(wait / 2));
 	dbt__suspect(lane->worker->dbt, pool->node);
 	dbt__lane_lose(lane, NULL);
@@ -364,44 +369,6 @@ send_job(struct dbt__lane *lane, struct dbt__job *job)
 	return true;
 }
 
-static void
-flush(struct dbt__lane *lane)
-{
-	int rc = PQflush(lane->conn);
-
-	if (rc < 0) {
-		dbt__lane_lose(lane, "cannot send");
-		return;
-	}
-	lane->blocked = rc > 0;
-	dbt__watch_set(&lane->watch, PQsocket(lane->conn),
-	    UV_READABLE | (lane->blocked ? UV_WRITABLE : 0));
-}
-
-void
-dbt__lane_send(struct dbt__lane *lane)
-{
-	bool many = lane->todo_count > 1;
-	struct w_list *node;
-
-	if (many)
-		cork(lane, 1);
-	while ((node = w_list_shift(&lane->todo)) != NULL) {
-		struct dbt__job *job = w_list_entry(node, struct dbt__job, node);
-
-		lane->todo_count--;
-		if (!send_job(lane, job)) {
-			/* It has no Sync behind it, so it cannot have had an effect. */
-			dbt__job_lost(job, lane, NULL, false);
-			dbt__lane_lose(lane, "cannot send");
-			return;
-		}
-	}
-	if (many)
-		cork(lane, 0);
-	flush(lane);
-}
-
 void
 dbt__lane_give(struct dbt__lane *lane, struct dbt__job *job)
 {
@@ -545,6 +512,59 @@ take_results(struct dbt__lane *lane)
 	return true;
 }
 
+/* Before it is given up: its last words may say what was done and what was not. */
+static void
+hear_out(struct dbt__lane *lane, const char *why)
+{
+	(void)PQconsumeInput(lane->conn);
+	if (lane->count == 0)
+		(void)PQisBusy(lane->conn); /* reads notices and goodbyes */
+	(void)take_results(lane);
+	dbt__lane_lose(lane, lane->ended ? "the server said goodbye" : why);
+}
+
+/* ---- sending what was given ---- */
+
+static void
+flush(struct dbt__lane *lane)
+{
+	int rc = PQflush(lane->conn);
+
+	if (rc < 0) {
+		hear_out(lane, "cannot send");
+		return;
+	}
+	lane->blocked = rc > 0;
+	dbt__watch_set(&lane->watch, PQsocket(lane->conn),
+	    UV_READABLE | (lane->blocked ? UV_WRITABLE : 0));
+}
+
+void
+dbt__lane_send(struct dbt__lane *lane)
+{
+	bool many = lane->todo_count > 1;
+	struct w_list *node;
+
+	if (many)
+		cork(lane, 1);
+	while ((node = w_list_shift(&lane->todo)) != NULL) {
+		struct dbt__job *job = w_list_entry(node, struct dbt__job, node);
+
+		lane->todo_count--;
+		if (!send_job(lane, job)) {
+			/* It has no Sync behind it, so it cannot have had an effect. */
+			dbt__job_lost(job, lane, NULL, false);
+			hear_out(lane, "cannot send");
+			return;
+		}
+	}
+	if (many)
+		cork(lane, 0);
+	flush(lane);
+}
+
+/* ---- readiness ---- */
+
 /*
  * libpq keeps a result in memory until it is complete and does not tell how much it has. So
  * when one goes on and on, what comes in is counted.
@@ -592,9 +612,8 @@ on_ready(void *arg, int events)
 		alive = take_results(lane) && alive;
 		if (lane->state != DBT__OPEN)
 			return;
-		if (!alive || PQstatus(lane->conn) != CONNECTION_OK) {
-			dbt__lane_lose(lane, lane->ended ? "the server said goodbye" :
-			    "the connection was lost");
+		if (!alive || lane->ended || PQstatus(lane->conn) != CONNECTION_OK) {
+			hear_out(lane, "the connection was lost");
 			return;
 		}
 		if (lane->count == 0 && !lane->taken &&

@@ -70,7 +70,7 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 
 		offer->hope = true;
 		if (lane->state != DBT__OPEN || lane->taken || lane->stuck || lane->blocked ||
-		    load_of(lane) >= depth)
+		    load_of(lane) >= W_MIN(depth, lane->mask + 1))
 			continue;
 		if (offer->idle == NULL && load_of(lane) == 0)
 			offer->idle = lane;

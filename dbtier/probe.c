@@ -23,6 +23,7 @@
 
 #include "common/log.h"
 #include "dbtier/dial.h"
+#include "dbtier/sqlstate.h"
 #include "dbtier/topology.h"
 
 #define REUSE_AFTER (15 * W_SEC)   /* dbtier.h promises 10 */
@@ -46,7 +47,7 @@ struct probe {
 	unsigned failures;
 	w_usec asked, sessions_asked;
 	bool prepared;
-	bool misread; /* its answers cannot be read: told once */
+	bool misread; /* its answers are errors: told once */
 	_Atomic(bool) suspected;
 };
 
@@ -332,7 +333,8 @@ answered(struct probe *probe, const PGresult *result)
 	snprintf(text, sizeof(text), "%s", status == PGRES_TUPLES_OK ? "no position yet" :
 	    PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) != NULL ?
 	    PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "connection lost");
-	if (!probe->misread && status == PGRES_FATAL_ERROR) {
+	/* A lost connection is told when it makes a difference; what asks for a mend, at once. */
+	if (!probe->misread && dbt__sqlstate_of(result)[0] != '\0' && !dbt__is_goodbye(result)) {
 		snprintf(object, sizeof(object), "db=%s", seen_of(probe)->name);
 		w_log(W_WARN, object, "probe-failed", "why=%s",
 		    w_log_quote(w_view_of(text), why, sizeof(why)));
@@ -543,6 +545,32 @@ dbt_on_change(struct dbt *dbt, void (*fn)(const struct dbt_topology *topology, v
 	dbt->on_change = fn;
 	dbt->on_change_arg = arg;
 	pthread_mutex_unlock(&dbt->lock);
+}
+
+/* ---- reload ---- */
+
+struct reload {
+	struct dbt *dbt;
+	uint64_t lag_limit;
+};
+
+static void
+on_reload(void *arg)
+{
+	struct reload *reload = arg;
+
+	reload->dbt->rules.lag_limit = reload->lag_limit;
+	publish(reload->dbt);
+	free(reload);
+}
+
+void
+dbt_reload(struct dbt *dbt, const struct w_cluster *cluster)
+{
+	struct reload *reload = w_xcalloc(1, sizeof(*reload));
+
+	*reload = (struct reload){ dbt, cluster->opt.lag_limit };
+	w_loop_call(&dbt->loop, on_reload, reload);
 }
 
 /* ---- life ---- */

@@ -156,7 +156,13 @@ sweep_lane(struct dbt__lane *lane, w_usec now)
 {
 	unsigned keep = lane->pool->class == DBT__READ ?
 	    (unsigned)lane->worker->options->read_lanes : KEPT_LANES;
+	PGnotify *notify;
 
+	if (lane->state != DBT__OPEN)
+		return;
+	/* Nobody listens here, but a statement may have said LISTEN. */
+	while ((notify = PQnotifies(lane->conn)) != NULL)
+		PQfreemem(notify);
 	if (dbt__lane_idle(lane) && lane->pool->count > keep && now - lane->idle_since > IDLE_MOST)
 		dbt__lane_lose(lane, NULL);
 }
@@ -173,12 +179,15 @@ on_sweep(void *arg)
 
 /* ---- life ---- */
 
+/* Session settings. Sessions keep those that they were opened with. */
 static void
 make_options(struct dbt_worker *worker)
 {
 	long long timeout = (long long)(worker->options->query_timeout / W_MSEC);
 	long long idle = TX_IDLE / W_MSEC;
 
+	free(worker->ro_options);
+	free(worker->rw_options);
 	/* A read that nobody waits for ends when the server looks whether the client is there. */
 	worker->ro_options = w_xasprintf("-c default_transaction_read_only=on"
 	    " -c statement_timeout=%lld -c idle_in_transaction_session_timeout=%lld"
@@ -186,6 +195,15 @@ make_options(struct dbt_worker *worker)
 	/* statement_timeout ends a statement, never the wait of a commit. */
 	worker->rw_options = w_xasprintf("-c synchronous_commit=on -c statement_timeout=%lld"
 	    " -c idle_in_transaction_session_timeout=%lld", timeout, idle);
+}
+
+void
+dbt_worker_reload(struct dbt_worker *worker, const struct w_server_options *options)
+{
+	worker->options = options;
+	make_options(worker);
+	dbt__pools_fill(worker);
+	worker->pump = true;
 }
 
 static int

@@ -2,9 +2,11 @@
 dist_man_MANS += \
 	%D%/man/weir-cluster.5 \
 	%D%/man/weir-dbnode.8 \
+	%D%/man/weir-server.8 \
 	%D%/man/weir.1
 
-dist_doc_DATA +=
+dist_doc_DATA += \
+	%D%/modules.md
 
 protocoldir = $(docdir)/protocol
 dist_protocol_DATA = \

@@ -14,7 +14,7 @@
 #define GOAWAY_FIXED 16
 #define FIELD_FIXED 6
 
-static const char magic[4] = { 'W', 'L', 'N', 'K' };
+static const char magic[4] = {'W', 'L', 'N', 'K'};
 
 /* ---- numbers ---- */
 
@@ -83,7 +83,7 @@ cut(struct w_view *from, size_t len, struct w_view *ret)
 {
 	if (len > from->len)
 		return false;
-	*ret = (struct w_view){ from->ptr, len };
+	*ret = (struct w_view){from->ptr, len};
 	from->ptr += len;
 	from->len -= len;
 	return true;
@@ -107,14 +107,42 @@ cut_fixed(struct w_view *body, size_t least)
 
 /* The numbers are the wire's; they stay when the list of errors changes. */
 static const uint8_t code_of[W_ERR_COUNT] = {
-	[W_OK] = 0, [W_ECANCELED] = 1, [W_EREFUSED] = 2, [W_ETIMEOUT] = 3, [W_ELOST] = 4,
-	[W_EPROTO] = 5, [W_EVERSION] = 6, [W_EDENIED] = 7, [W_ESHUTDOWN] = 8, [W_EINTERNAL] = 9,
-	[W_ENOMEM] = 10, [W_ETOOBIG] = 11, [W_EBUSY] = 12, [W_EDOWN] = 13, [W_EHANDLER] = 14,
-	[W_ESQL] = 15, [W_ESERIAL] = 16, [W_EINDOUBT] = 17, [W_EINVAL] = 18, [W_ERANGE] = 19,
-	[W_EFRAMING] = 20, [W_EJSON] = 21, [W_ENOROUTE] = 22, [W_ENOTFOUND] = 23,
-	[W_EMETHOD] = 24, [W_ESLOW] = 25, [W_ECONFLICT] = 26, [W_ELENGTH] = 27,
-	[W_EURILONG] = 28, [W_ETYPE] = 29, [W_EEXPECT] = 30, [W_EMISMATCH] = 31,
-	[W_EHEADERS] = 32, [W_ENOTIMPL] = 33, [W_EAGAIN] = 34, [W_EIO] = 35,
+    [W_OK] = 0,
+    [W_ECANCELED] = 1,
+    [W_EREFUSED] = 2,
+    [W_ETIMEOUT] = 3,
+    [W_ELOST] = 4,
+    [W_EPROTO] = 5,
+    [W_EVERSION] = 6,
+    [W_EDENIED] = 7,
+    [W_ESHUTDOWN] = 8,
+    [W_EINTERNAL] = 9,
+    [W_ENOMEM] = 10,
+    [W_ETOOBIG] = 11,
+    [W_EBUSY] = 12,
+    [W_EDOWN] = 13,
+    [W_EHANDLER] = 14,
+    [W_ESQL] = 15,
+    [W_ESERIAL] = 16,
+    [W_EINDOUBT] = 17,
+    [W_EINVAL] = 18,
+    [W_ERANGE] = 19,
+    [W_EFRAMING] = 20,
+    [W_EJSON] = 21,
+    [W_ENOROUTE] = 22,
+    [W_ENOTFOUND] = 23,
+    [W_EMETHOD] = 24,
+    [W_ESLOW] = 25,
+    [W_ECONFLICT] = 26,
+    [W_ELENGTH] = 27,
+    [W_EURILONG] = 28,
+    [W_ETYPE] = 29,
+    [W_EEXPECT] = 30,
+    [W_EMISMATCH] = 31,
+    [W_EHEADERS] = 32,
+    [W_ENOTIMPL] = 33,
+    [W_EAGAIN] = 34,
+    [W_EIO] = 35,
 };
 
 uint32_t
@@ -352,9 +380,23 @@ static bool
 is_field_name(struct w_view name)
 {
 	static const bool token[256] = {
-		['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1,
-		['+'] = 1, ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1,
-		['~'] = 1, ['0' ... '9'] = 1, ['a' ... 'z'] = 1,
+	    ['!'] = 1,
+	    ['#'] = 1,
+	    ['$'] = 1,
+	    ['%'] = 1,
+	    ['&'] = 1,
+	    ['\''] = 1,
+	    ['*'] = 1,
+	    ['+'] = 1,
+	    ['-'] = 1,
+	    ['.'] = 1,
+	    ['^'] = 1,
+	    ['_'] = 1,
+	    ['`'] = 1,
+	    ['|'] = 1,
+	    ['~'] = 1,
+	    ['0' ... '9'] = 1,
+	    ['a' ... 'z'] = 1,
 	};
 
 	for (size_t i = 0; i < name.len; i++)
@@ -410,19 +452,19 @@ fields_parse(struct w_view body, struct lnk_field *fields, size_t count)
 /* The texts of a request in the order of the wire; where their length stands, and its size. */
 static const struct request_text {
 	uint16_t member; /* offset in struct lnk_request */
-	uint8_t at;      /* offset in the fixed part */
-	bool wide;       /* four bytes, not two */
+	uint8_t at;	 /* offset in the fixed part */
+	bool wide;	 /* four bytes, not two */
 	bool needed;
 } request_texts[] = {
-	{ offsetof(struct lnk_request, method), 6, false, true },
-	{ offsetof(struct lnk_request, scheme), 8, false, false },
-	{ offsetof(struct lnk_request, authority), 10, false, false },
-	{ offsetof(struct lnk_request, target), 12, true, true },
-	{ offsetof(struct lnk_request, client), 16, false, false },
-	{ offsetof(struct lnk_request, id), 18, false, false },
-	{ offsetof(struct lnk_request, traceparent), 20, false, false },
-	{ offsetof(struct lnk_request, position), 22, false, false },
-	{ offsetof(struct lnk_request, idempotency), 24, false, false },
+    {offsetof(struct lnk_request, method), 6, false, true},
+    {offsetof(struct lnk_request, scheme), 8, false, false},
+    {offsetof(struct lnk_request, authority), 10, false, false},
+    {offsetof(struct lnk_request, target), 12, true, true},
+    {offsetof(struct lnk_request, client), 16, false, false},
+    {offsetof(struct lnk_request, id), 18, false, false},
+    {offsetof(struct lnk_request, traceparent), 20, false, false},
+    {offsetof(struct lnk_request, position), 22, false, false},
+    {offsetof(struct lnk_request, idempotency), 24, false, false},
 };
 
 static inline struct w_view *
@@ -460,8 +502,8 @@ lnk__request_size(const struct lnk_request *request, size_t *ret)
 void
 lnk__put_request(struct w_buf *buf, uint64_t stream, const struct lnk_request *request, size_t size)
 {
-	char *fixed = put_record(buf, LNK__REQUEST, request->end ? LNK__END : 0, stream,
-	    size - LNK__RECORD_HEADER);
+	char *fixed = put_record(
+	    buf, LNK__REQUEST, request->end ? LNK__END : 0, stream, size - LNK__RECORD_HEADER);
 	char *at;
 
 	if (fixed == NULL)
@@ -503,7 +545,8 @@ request_texts_parse(const char *fixed, struct w_view *body, struct lnk_request *
 }
 
 int
-lnk__request_parse(const struct lnk__record *record, struct lnk_field *fields, struct lnk_request *ret)
+lnk__request_parse(
+    const struct lnk__record *record, struct lnk_field *fields, struct lnk_request *ret)
 {
 	struct w_view body = record->body;
 	const char *fixed = cut_fixed(&body, REQUEST_FIXED);
@@ -548,7 +591,8 @@ at_least_0(w_usec time)
 }
 
 void
-lnk__put_response(struct w_buf *buf, uint64_t stream, const struct lnk_response *response, size_t size)
+lnk__put_response(
+    struct w_buf *buf, uint64_t stream, const struct lnk_response *response, size_t size)
 {
 	unsigned flags = (response->end ? LNK__END : 0) | (response->started ? LNK__STARTED : 0);
 	char *at = put_record(buf, LNK__RESPONSE, flags, stream, size - LNK__RECORD_HEADER);
@@ -567,7 +611,8 @@ lnk__put_response(struct w_buf *buf, uint64_t stream, const struct lnk_response 
 }
 
 int
-lnk__response_parse(const struct lnk__record *record, struct lnk_field *fields, struct lnk_response *ret)
+lnk__response_parse(
+    const struct lnk__record *record, struct lnk_field *fields, struct lnk_response *ret)
 {
 	struct w_view body = record->body;
 	const char *fixed = cut_fixed(&body, RESPONSE_FIXED);

@@ -20,7 +20,7 @@
 #define LNK__BATCH_HEADER 24
 #define LNK__RECORD_HEADER 16
 #define LNK__BODY_MAX (256 * 1024) /* bytes in one record's body */
-#define LNK__REASON_MAX 200        /* bytes of GOAWAY's text */
+#define LNK__REASON_MAX 200	   /* bytes of GOAWAY's text */
 #define LNK__WORKERS_MAX 256
 
 enum lnk__type {
@@ -39,9 +39,9 @@ enum lnk__type {
 	LNK__TYPES
 };
 
-enum { LNK__END = 1 };     /* REQUEST, RESPONSE, DATA */
+enum { LNK__END = 1 };	   /* REQUEST, RESPONSE, DATA */
 enum { LNK__STARTED = 2 }; /* RESPONSE */
-enum { LNK__NOW = 1 };     /* GOAWAY */
+enum { LNK__NOW = 1 };	   /* GOAWAY */
 
 struct lnk__batch {
 	uint8_t major, minor;
@@ -87,9 +87,12 @@ int lnk__record_parse(struct w_view *rest, struct lnk__record *ret);
 int lnk__request_size(const struct lnk_request *request, size_t *ret);
 int lnk__response_size(const struct lnk_response *response, size_t *ret);
 /* size: what lnk__request_size() or lnk__response_size() said. */
-void lnk__put_request(struct w_buf *buf, uint64_t stream, const struct lnk_request *request, size_t size);
-void lnk__put_response(struct w_buf *buf, uint64_t stream, const struct lnk_response *response, size_t size);
-void lnk__put_greeting(struct w_buf *buf, enum lnk__type type, const struct lnk__greeting *greeting);
+void lnk__put_request(
+    struct w_buf *buf, uint64_t stream, const struct lnk_request *request, size_t size);
+void lnk__put_response(
+    struct w_buf *buf, uint64_t stream, const struct lnk_response *response, size_t size);
+void lnk__put_greeting(
+    struct w_buf *buf, enum lnk__type type, const struct lnk__greeting *greeting);
 void lnk__put_data(struct w_buf *buf, uint64_t stream, struct w_view bytes, bool end);
 /* CREDIT, WINDOW, PING, PONG: one number. */
 void lnk__put_number(struct w_buf *buf, enum lnk__type type, uint64_t stream, uint64_t number);
@@ -101,13 +104,16 @@ void lnk__put_goaway(struct w_buf *buf, bool now, const struct lnk__goaway *goaw
 
 int lnk__greeting_parse(struct w_view body, struct lnk__greeting *ret);
 /* fields: room for LNK_FIELDS_MAX; ret->fields points there. */
-int lnk__request_parse(const struct lnk__record *record, struct lnk_field *fields, struct lnk_request *ret);
-int lnk__response_parse(const struct lnk__record *record, struct lnk_field *fields, struct lnk_response *ret);
+int lnk__request_parse(
+    const struct lnk__record *record, struct lnk_field *fields, struct lnk_request *ret);
+int lnk__response_parse(
+    const struct lnk__record *record, struct lnk_field *fields, struct lnk_response *ret);
 int lnk__number_parse(struct w_view body, uint64_t *ret);
 int lnk__reset_parse(struct w_view body, int *ret_err);
 int lnk__goaway_parse(struct w_view body, struct lnk__goaway *ret);
 
-/* Numbers of errors on the wire; both ways unknown ones are INTERNAL. Errors are negative or W_OK. */
+/* Numbers of errors on the wire; both ways unknown ones are INTERNAL. Errors are negative or W_OK.
+ */
 uint32_t lnk__code_of(int err);
 int lnk__code_err(uint32_t code);
 

@@ -6,7 +6,7 @@
 unsigned
 lnk_metrics(struct w_metrics *metrics)
 {
-	static const struct w_metric table[] = { LNK_METRICS(W_METRIC_DEF) };
+	static const struct w_metric table[] = {LNK_METRICS(W_METRIC_DEF)};
 
 	return w_metrics_add(metrics, table, W_NELEM(table));
 }
@@ -32,7 +32,7 @@ lnk__end_init(struct lnk__end *end)
 	w_list_init(&end->finished);
 	w_list_init(&end->pool);
 	w_random_bytes(&end->epoch, sizeof(end->epoch));
-	end->retry = (struct w_timer){ .fire = on_turn, .arg = end };
+	end->retry = (struct w_timer){.fire = on_turn, .arg = end};
 	if (end->loop == NULL)
 		return;
 	end->ticked = w_now();

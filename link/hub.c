@@ -375,7 +375,8 @@ open_socket(struct lnk_hub *hub, const struct lnk_hub_config *config, struct w_f
 		return w_fail(fault, -W_EIO, "the link's socket cannot be monitored: %s",
 		    zmq_strerror(zmq_errno()));
 	if (zmq_bind(hub->socket, endpoint) < 0)
-		return w_fail(fault, -W_EIO, "the link cannot listen on %s: %s", endpoint,
+		return w_fail(fault, -W_EIO, "the link cannot listen on %s: %s; every node and worker needs a port of its own",
+		    endpoint,
 		    zmq_strerror(zmq_errno()));
 	if (w_zsock_add(config->loop, &hub->zsock, hub->socket, on_readable, hub) < 0)
 		return w_fail(fault, -W_EIO, "the link's socket cannot be watched by its loop");

@@ -6,6 +6,8 @@
 
 #include "link/peer.h"
 
+#define BATCH_IDLE (64 * 1024) /* bytes of memory that an idle peer may keep for its batch */
+
 /* A batch that the socket did not take. */
 struct lnk__sealed {
 	struct w_list node;
@@ -17,7 +19,7 @@ struct lnk__sealed {
 void
 lnk__peer_init(struct lnk_peer *peer, struct lnk__end *end, uint64_t session)
 {
-	*peer = (struct lnk_peer){ .end = end, .session = session };
+	*peer = (struct lnk_peer){.end = end, .session = session, .last = UINT64_MAX};
 	w_list_init(&peer->streams);
 	w_list_init(&peer->starved);
 	w_list_init(&peer->backlog);
@@ -83,10 +85,10 @@ void
 lnk__peer_goaway(struct lnk_peer *peer, bool now, int err, const char *text)
 {
 	const struct lnk__goaway goaway = {
-		.err = err, .last = peer->opened, .text = w_view_of(text) };
+	    .err = err, .last = peer->opened, .text = w_view_of(text)};
 
-	lnk__put_goaway(lnk__peer_batch(peer, LNK__RECORD_HEADER + 16 + LNK__REASON_MAX), now,
-	    &goaway);
+	lnk__put_goaway(
+	    lnk__peer_batch(peer, LNK__RECORD_HEADER + 16 + LNK__REASON_MAX), now, &goaway);
 }
 
 /* A batch of its own, which nothing waits for any more. */
@@ -94,7 +96,7 @@ static void
 say_goodbye(struct lnk_peer *peer, int err)
 {
 	const struct lnk__goaway goaway = {
-		.err = err, .last = peer->opened, .text = w_view_of(peer->why) };
+	    .err = err, .last = peer->opened, .text = w_view_of(peer->why)};
 
 	lnk__peer_send(peer);
 	if (peer->parted || peer->backlog_bytes > 0 || peer->session == 0)
@@ -110,7 +112,7 @@ void
 lnk__peer_tell_down(struct lnk_peer *peer, int err)
 {
 	struct lnk__end *end = peer->end;
-	void (*down)(struct lnk_peer *peer, int err, void *arg) =
+	void (*down)(struct lnk_peer * peer, int err, void *arg) =
 	    end->hub ? end->hub_ops->peer_down : end->spoke_ops->peer_down;
 
 	if (down != NULL)
@@ -139,11 +141,13 @@ lnk__peer_down(struct lnk_peer *peer, int err, int stream_err)
 	while (!w_list_empty(&peer->streams)) {
 		struct lnk_stream *stream =
 		    w_list_entry(peer->streams.next, struct lnk_stream, node);
-		bool over = stream->local_end && stream->remote_end;
+		int err = stream->number > peer->last ? -W_EREFUSED : stream_err;
 
-		if (!over)
-			lnk__count(end, LNK__LOST, 1);
-		lnk__stream_close(stream, over ? W_OK : stream_err);
+		if (stream->local_end && stream->remote_end)
+			err = W_OK;
+		if (err < 0)
+			lnk__count(end, err == -W_EREFUSED ? LNK__REFUSED : LNK__LOST, 1);
+		lnk__stream_close(stream, err);
 	}
 }
 
@@ -164,7 +168,7 @@ keep(struct lnk_peer *peer)
 	struct lnk__sealed *sealed = w_xcalloc(1, sizeof(*sealed));
 
 	sealed->bytes = peer->batch;
-	peer->batch = (struct w_buf){ 0 };
+	peer->batch = (struct w_buf){0};
 	w_list_push(&peer->backlog, &sealed->node);
 	peer->backlog_bytes += sealed->bytes.len;
 	lnk__move(peer->end, LNK__BACKLOG, (int64_t)sealed->bytes.len);
@@ -204,8 +208,7 @@ lnk__peer_send(struct lnk_peer *peer)
 	lnk__batch_seal(&peer->batch, peer->session, peer->out_number++);
 	lnk__count(peer->end, LNK__RECORDS_OUT, peer->batch_records);
 	peer->batch_records = 0;
-	if (!w_list_empty(&peer->backlog) ||
-	    transmit(peer, w_buf_get(&peer->batch)) == -W_EAGAIN)
+	if (!w_list_empty(&peer->backlog) || transmit(peer, w_buf_get(&peer->batch)) == -W_EAGAIN)
 		keep(peer);
 	else
 		w_buf_clear(&peer->batch);
@@ -227,9 +230,12 @@ int
 lnk__peer_hello(struct lnk_peer *peer)
 {
 	struct lnk__end *end = peer->end;
-	const struct lnk__greeting hello = { .worker = end->worker, .workers = end->workers,
-		.window = LNK_WINDOW, .epoch = end->epoch, .name = w_view_of(end->name) };
-	W_AUTO(w_buf_fini) struct w_buf batch = { 0 };
+	const struct lnk__greeting hello = {.worker = end->worker,
+	    .workers = end->workers,
+	    .window = LNK_WINDOW,
+	    .epoch = end->epoch,
+	    .name = w_view_of(end->name)};
+	W_AUTO(w_buf_fini) struct w_buf batch = {0};
 	int rc;
 
 	lnk__batch_begin(&batch);
@@ -311,6 +317,9 @@ lnk__peer_beat(struct lnk_peer *peer, bool judge)
 		return;
 	if (!judge)
 		peer->heard = now;
+	if (peer->batch_records == 0 && peer->batch.cap > BATCH_IDLE &&
+	    now - peer->said > LNK__TICK)
+		w_buf_fini(&peer->batch);
 	if (now - peer->heard > LNK_BEAT * LNK_BEATS_MISSED) {
 		lnk__peer_doom(peer, -W_ELOST, "nothing was heard for %lld ms",
 		    (long long)((now - peer->heard) / W_MSEC));
@@ -318,8 +327,8 @@ lnk__peer_beat(struct lnk_peer *peer, bool judge)
 	}
 	/* Half a tick early rather than half a tick late. */
 	if (now - peer->said >= LNK_BEAT - LNK__TICK / 2)
-		lnk__put_number(lnk__peer_batch(peer, LNK__RECORD_HEADER + 8), LNK__PING, 0,
-		    (uint64_t)now);
+		lnk__put_number(
+		    lnk__peer_batch(peer, LNK__RECORD_HEADER + 8), LNK__PING, 0, (uint64_t)now);
 }
 
 /* ---- what is asked of a peer ---- */
@@ -363,8 +372,8 @@ lnk_peer_set_arg(struct lnk_peer *peer, void *arg)
 }
 
 int
-lnk_hub_open(struct lnk_peer *peer, const struct lnk_request *request, void *arg,
-    struct lnk_stream **ret)
+lnk_hub_open(
+    struct lnk_peer *peer, const struct lnk_request *request, void *arg, struct lnk_stream **ret)
 {
 	struct lnk_stream *stream;
 	size_t size;

@@ -45,13 +45,13 @@
 
 enum lnk__metric { LNK_METRICS(W_METRIC_ENUM) LNK__METRIC_COUNT };
 
-#define LNK__MESSAGE_MAX (512 * 1024)         /* ZeroMQ's limit; no batch of ours comes near */
-#define LNK__HWM 10000                        /* messages; see the specification, 6.4 */
-#define LNK__BACKLOG_SLOW (1024 * 1024)       /* bytes that wait: streams take no more */
-#define LNK__BACKLOG_MAX (64 * 1024 * 1024)   /* bytes that wait: the peer is lost */
+#define LNK__MESSAGE_MAX (512 * 1024)	    /* ZeroMQ's limit; no batch of ours comes near */
+#define LNK__HWM 10000			    /* messages; see the specification, 6.4 */
+#define LNK__BACKLOG_SLOW (1024 * 1024)	    /* bytes that wait: streams take no more */
+#define LNK__BACKLOG_MAX (64 * 1024 * 1024) /* bytes that wait: the peer is lost */
 #define LNK__TICK (LNK_BEAT / 2)
-#define LNK__RETRY (2 * W_MSEC)               /* when a queue was full */
-#define LNK__NEW_SESSION 1                    /* lnk__peer_receive: HELLO of another session */
+#define LNK__RETRY (2 * W_MSEC) /* when a queue was full */
+#define LNK__NEW_SESSION 1	/* lnk__peer_receive: HELLO of another session */
 
 enum lnk__state { LNK__GREETING, LNK__OPEN, LNK__DRAINING, LNK__DOWN };
 
@@ -73,24 +73,25 @@ struct lnk_peer {
 	uint64_t session, epoch;
 
 	struct lnk__table table;
-	struct w_list streams;  /* of struct lnk_stream, by number */
-	struct w_list starved;  /* of struct lnk_stream: writable() is due when they can send again */
-	uint64_t opened;        /* highest number used */
-	uint64_t limit;         /* CREDIT: as received (hub) or sent (spoke) */
-	uint64_t limit_most;    /* spoke: the highest that was sent */
-	unsigned share;         /* spoke: of the capacity */
-	unsigned peak;          /* spoke: most streams at once since shares were moved */
-	uint32_t first_window;  /* bytes that the peer takes per stream at first */
+	struct w_list streams; /* of struct lnk_stream, by number */
+	struct w_list starved; /* of struct lnk_stream: writable() is due */
+	uint64_t opened;     /* highest number used */
+	uint64_t limit;	     /* CREDIT: as received (hub) or sent (spoke) */
+	uint64_t limit_most; /* spoke: the highest that was sent */
+	unsigned share;	     /* spoke: of the capacity */
+	unsigned peak;	     /* spoke: most streams at once since shares were moved */
+	uint32_t first_window; /* bytes that the peer takes per stream at first */
 
 	uint64_t out_number, in_number; /* of the next batch */
-	struct w_buf batch;             /* being filled; empty or begins with a header's room */
+	struct w_buf batch;		/* being filled; empty or begins with a header's room */
 	unsigned batch_records;
-	struct w_list backlog;          /* of struct lnk__sealed: the queue was full */
+	struct w_list backlog; /* of struct lnk__sealed: the queue was full */
 	size_t backlog_bytes;
 	w_usec heard, said;
 
-	int doom;       /* negative: ends at the next sweep */
-	bool parted;    /* the peer has gone itself: GOAWAY would reach nobody */
+	int doom;      /* negative: ends at the next sweep */
+	bool parted;   /* the peer has gone itself: GOAWAY would reach nobody */
+	uint64_t last; /* hub: what GOAWAY with NOW said; streams above were never started */
 	char why[LNK__REASON_MAX + 1];
 	struct w_list dirty_node, blocked_node, doomed_node;
 };
@@ -99,21 +100,21 @@ struct lnk_stream {
 	struct lnk_peer *peer;
 	uint64_t number;
 	void *arg;
-	struct w_list node;          /* in peer->streams; in end->pool when unused */
+	struct w_list node;	     /* in peer->streams; in end->pool when unused */
 	struct w_list finished_node; /* in end->finished when both directions have ended */
 	struct w_list starved_node;  /* in peer->starved when send took less than it was given */
 	uint64_t sent, send_limit;
 	uint64_t received, consumed, recv_limit;
-	int64_t length;   /* that DATA has to add up to; -1 unknown */
+	int64_t length; /* that DATA has to add up to; -1 unknown */
 	bool local_end, remote_end;
-	bool responded;   /* RESPONSE was sent or has come */
-	bool gone;        /* closed() runs: the pointer is no good any more */
+	bool responded; /* RESPONSE was sent or has come */
+	bool gone;	/* closed() runs: the pointer is no good any more */
 };
 
 /* What hub and spoke have in common. */
 struct lnk__end {
 	bool hub;
-	struct w_loop *loop; /* may be NULL: tests that need no time */
+	struct w_loop *loop;   /* may be NULL: tests that need no time */
 	struct w_meter *meter; /* may be NULL */
 	unsigned metrics;
 	const char *name;
@@ -121,7 +122,7 @@ struct lnk__end {
 	uint64_t epoch;
 	unsigned capacity; /* spoke */
 	unsigned active;   /* streams open, all peers together */
-	bool draining;     /* spoke: takes no new requests */
+	bool draining;	   /* spoke: takes no new requests */
 	const struct lnk_stream_ops *stream_ops;
 	const struct lnk_hub_ops *hub_ops;     /* hub */
 	const struct lnk_spoke_ops *spoke_ops; /* spoke */
@@ -129,17 +130,18 @@ struct lnk__end {
 
 	/* Give a batch to the socket. W_OK, -W_EAGAIN the queue is full, -W_ELOST nobody there. */
 	int (*transmit)(struct lnk_peer *peer, struct w_view batch);
-	/* May this peer enter, or is it the one that was dialled? Sets peer->why when not. May be NULL. */
+	/* May this peer enter, or is it the one that was dialled? Sets peer->why when not. May be
+	 * NULL. */
 	int (*admit)(struct lnk_peer *peer, const struct lnk__greeting *greeting);
 	/* The session is down, its streams are closed: forget the peer, or begin anew. */
 	void (*bury)(struct lnk_peer *peer);
 
 	struct w_list dirty, blocked, doomed; /* of struct lnk_peer */
-	struct w_list finished;               /* of struct lnk_stream: closed(W_OK) is due */
-	struct w_list pool;                   /* of struct lnk_stream: free ones */
+	struct w_list finished;		      /* of struct lnk_stream: closed(W_OK) is due */
+	struct w_list pool;		      /* of struct lnk_stream: free ones */
 	struct w_turn turn;
 	struct w_timer retry;
-	w_usec ticked;                        /* last lnk__end_tick() */
+	w_usec ticked;				 /* last lnk__end_tick() */
 	struct lnk_field fields[LNK_FIELDS_MAX]; /* of the record that is being handled */
 };
 

@@ -59,14 +59,18 @@ static int
 on_hello(struct lnk_peer *peer, const struct lnk__record *record)
 {
 	struct lnk__end *end = peer->end;
-	const struct lnk__greeting welcome = { .worker = end->worker, .workers = end->workers,
-		.window = LNK_WINDOW, .epoch = end->epoch, .name = w_view_of(end->name) };
+	const struct lnk__greeting welcome = {.worker = end->worker,
+	    .workers = end->workers,
+	    .window = LNK_WINDOW,
+	    .epoch = end->epoch,
+	    .name = w_view_of(end->name)};
 	int rc = greet(peer, record);
 
 	if (rc < 0)
 		return rc;
 	/* WELCOME has number 0, so it leaves before anything that the callback may say. */
-	lnk__put_greeting(lnk__peer_batch(peer, LNK__RECORD_HEADER + 24 + 63), LNK__WELCOME, &welcome);
+	lnk__put_greeting(
+	    lnk__peer_batch(peer, LNK__RECORD_HEADER + 24 + 63), LNK__WELCOME, &welcome);
 	lnk__peer_send(peer);
 	if (lnk__peer_alive(peer) && end->hub_ops->peer_up != NULL)
 		end->hub_ops->peer_up(peer, end->arg);
@@ -276,8 +280,8 @@ on_pong(struct lnk_peer *peer, const struct lnk__record *record)
 	if (lnk__number_parse(record->body, &token) < 0)
 		return bad(peer, "malformed PONG", record);
 	if (token <= now && now - token < (uint64_t)(60 * W_SEC) && peer->end->meter != NULL)
-		w_meter_observe(peer->end->meter, peer->end->metrics + LNK__RTT,
-		    (w_usec)(now - token));
+		w_meter_observe(
+		    peer->end->meter, peer->end->metrics + LNK__RTT, (w_usec)(now - token));
 	return W_OK;
 }
 
@@ -305,6 +309,8 @@ on_goaway(struct lnk_peer *peer, const struct lnk__record *record)
 		return bad(peer, "malformed GOAWAY", record);
 	if ((record->flags & LNK__NOW) != 0) {
 		peer->parted = true;
+		if (peer->end->hub)
+			peer->last = goaway.last;
 		return lnk__peer_doom(peer, goaway.err < 0 ? goaway.err : -W_ESHUTDOWN,
 		    "it said: %.*s", W_VIEW_ARG(goaway.text));
 	}
@@ -326,18 +332,18 @@ typedef int record_fn(struct lnk_peer *peer, const struct lnk__record *record);
 static const struct {
 	record_fn *hub, *spoke;
 } by_type[LNK__TYPES] = {
-	[LNK__HELLO] = { on_hello, NULL },
-	[LNK__WELCOME] = { NULL, on_welcome },
-	[LNK__CREDIT] = { on_credit, NULL },
-	[LNK__REQUEST] = { NULL, on_request },
-	[LNK__DATA] = { on_data, on_data },
-	[LNK__WINDOW] = { on_window, on_window },
-	[LNK__RESPONSE] = { on_response, NULL },
-	[LNK__PROGRESS] = { on_progress, NULL },
-	[LNK__RESET] = { on_reset, on_reset },
-	[LNK__PING] = { on_ping, on_ping },
-	[LNK__PONG] = { on_pong, on_pong },
-	[LNK__GOAWAY] = { on_goaway, on_goaway },
+    [LNK__HELLO] = {on_hello, NULL},
+    [LNK__WELCOME] = {NULL, on_welcome},
+    [LNK__CREDIT] = {on_credit, NULL},
+    [LNK__REQUEST] = {NULL, on_request},
+    [LNK__DATA] = {on_data, on_data},
+    [LNK__WINDOW] = {on_window, on_window},
+    [LNK__RESPONSE] = {on_response, NULL},
+    [LNK__PROGRESS] = {on_progress, NULL},
+    [LNK__RESET] = {on_reset, on_reset},
+    [LNK__PING] = {on_ping, on_ping},
+    [LNK__PONG] = {on_pong, on_pong},
+    [LNK__GOAWAY] = {on_goaway, on_goaway},
 };
 
 static int
@@ -382,22 +388,22 @@ lnk__says_goaway(struct w_view rest)
 	struct lnk__record record;
 
 	return lnk__record_parse(&rest, &record) > 0 && record.type == LNK__GOAWAY &&
-	    (record.flags & LNK__NOW) != 0;
+	       (record.flags & LNK__NOW) != 0;
 }
 
 int
 lnk__peer_receive(struct lnk_peer *peer, const void *bytes, size_t len)
 {
 	struct lnk__end *end = peer->end;
-	struct lnk__batch batch = { 0 };
-	struct w_view rest = { NULL, 0 };
+	struct lnk__batch batch = {0};
+	struct w_view rest = {NULL, 0};
 	int rc;
 
 	if (peer->doom != 0 || peer->state == LNK__DOWN)
 		return peer->doom;
 	lnk__count(end, LNK__BATCHES_IN, 1);
 	lnk__count(end, LNK__BYTES_IN, len);
-	rc = lnk__batch_parse((struct w_view){ bytes, len }, &batch, &rest);
+	rc = lnk__batch_parse((struct w_view){bytes, len}, &batch, &rest);
 	if (rc == -W_EPROTO || batch.session == 0)
 		return lnk__peer_doom(peer, -W_EPROTO, "a message that is no batch");
 	if (end->hub && peer->session == 0)

@@ -16,10 +16,10 @@
 #include "link/monitor.h"
 #include "link/peer.h"
 
-#define SPOKE_BUDGET 64                   /* messages received from one peer in one turn */
-#define SPOKE_WAIT_MAX (8 * W_SEC)        /* between HELLOs after being sent away */
-#define SPOKE_STEADY (10 * W_SEC)         /* a session of this age was no mistake */
-#define SPOKE_GOODBYE 200                 /* milliseconds that the last messages may take */
+#define SPOKE_BUDGET 64		   /* messages received from one peer in one turn */
+#define SPOKE_WAIT_MAX (8 * W_SEC) /* between HELLOs after being sent away */
+#define SPOKE_STEADY (10 * W_SEC)  /* a session of this age was no mistake */
+#define SPOKE_GOODBYE 200	   /* milliseconds that the last messages may take */
 
 struct lnk_spoke {
 	struct lnk__end end;
@@ -38,13 +38,13 @@ struct dial {
 	const char *balancer;
 	const char *address; /* of worker 0 */
 	unsigned worker;
-	bool unwanted;       /* the balancer has fewer workers now: closed at the next tick */
+	bool unwanted; /* the balancer has fewer workers now: closed at the next tick */
 	void *socket;
 	struct w_zsock zsock;
 	struct lnk__monitor monitor;
-	w_usec hello_at;     /* next HELLO */
-	w_usec opened_at;    /* WELCOME came */
-	unsigned refusals;   /* sessions in a row that the hub ended */
+	w_usec hello_at;   /* next HELLO */
+	w_usec opened_at;  /* WELCOME came */
+	unsigned refusals; /* sessions in a row that the hub ended */
 };
 
 static struct lnk_spoke *
@@ -73,8 +73,7 @@ lnk_spoke_peers(const struct lnk_spoke *spoke)
 	const struct w_list *pos;
 	unsigned count = 0;
 
-	w_list_each(pos, &spoke->dials)
-		count += is_up(w_list_entry(pos, const struct dial, node));
+	w_list_each(pos, &spoke->dials) count += is_up(w_list_entry(pos, const struct dial, node));
 	return count;
 }
 
@@ -89,7 +88,8 @@ give_shares(struct lnk_spoke *spoke, unsigned least, unsigned rest, unsigned tak
 {
 	struct w_list *pos;
 
-	w_list_each(pos, &spoke->dials) {
+	w_list_each(pos, &spoke->dials)
+	{
 		struct lnk_peer *peer = &w_list_entry(pos, struct dial, node)->peer;
 		unsigned share = least;
 
@@ -117,7 +117,8 @@ divide(struct lnk_spoke *spoke, bool moving)
 	if (peers == 0)
 		return;
 	least = W_MAX(capacity / peers / 4, 1u);
-	w_list_each(pos, &spoke->dials) {
+	w_list_each(pos, &spoke->dials)
+	{
 		struct lnk_peer *peer = &w_list_entry(pos, struct dial, node)->peer;
 
 		if (!is_up(dial_of(peer)))
@@ -133,7 +134,8 @@ divide(struct lnk_spoke *spoke, bool moving)
 		give_shares(spoke, least, capacity > kept ? capacity - kept : 0, takers);
 		return;
 	}
-	w_list_each(pos, &spoke->dials) {
+	w_list_each(pos, &spoke->dials)
+	{
 		struct lnk_peer *peer = &w_list_entry(pos, struct dial, node)->peer;
 
 		peer->peak = lnk_peer_streams(peer);
@@ -195,7 +197,8 @@ spoke_admit(struct lnk_peer *peer, const struct lnk__greeting *greeting)
 	if (!w_view_eq(greeting->name, w_view_of(dial->balancer)) ||
 	    greeting->worker != dial->worker)
 		return lnk__peer_doom(peer, -W_EPROTO,
-		    "worker %u of '%.*s' answered where worker %u of '%s' was dialled: check the link "
+		    "worker %u of '%.*s' answered where worker %u of '%s' was dialled: check the "
+		    "link "
 		    "addresses of the cluster file",
 		    greeting->worker, W_VIEW_ARG(greeting->name), dial->worker, dial->balancer);
 	dial->opened_at = w_now();
@@ -229,8 +232,9 @@ log_down(const struct dial *dial)
 	bool orderly = peer->doom == -W_ESHUTDOWN;
 	char why[sizeof(peer->why) + 64];
 
-	w_log(orderly ? W_INFO : W_WARN, "", "link-down", "peer=%s worker=%u streams=%u rc=%s why=%s",
-	    dial->balancer, dial->worker, lnk_peer_streams(peer), w_err_name(peer->doom),
+	w_log(orderly ? W_INFO : W_WARN, "", "link-down",
+	    "peer=%s worker=%u streams=%u rc=%s why=%s", dial->balancer, dial->worker,
+	    lnk_peer_streams(peer), w_err_name(peer->doom),
 	    w_log_quote(w_view_of(peer->why), why, sizeof(why)));
 }
 
@@ -327,13 +331,14 @@ set_options(struct dial *dial, struct w_fault *fault)
 {
 	static const struct {
 		int option, value;
-	} options[] = { { ZMQ_IMMEDIATE, 1 }, { ZMQ_SNDHWM, LNK__HWM }, { ZMQ_RCVHWM, LNK__HWM },
-		{ ZMQ_RECONNECT_IVL, 50 }, { ZMQ_RECONNECT_IVL_MAX, 1000 } };
+	} options[] = {{ZMQ_IMMEDIATE, 1}, {ZMQ_SNDHWM, LNK__HWM}, {ZMQ_RCVHWM, LNK__HWM},
+	    {ZMQ_RECONNECT_IVL, 50}, {ZMQ_RECONNECT_IVL_MAX, 1000}};
 	int64_t most = LNK__MESSAGE_MAX;
 	int rc = zmq_setsockopt(dial->socket, ZMQ_MAXMSGSIZE, &most, sizeof(most));
 
 	for (size_t i = 0; rc == 0 && i < W_NELEM(options); i++)
-		rc = zmq_setsockopt(dial->socket, options[i].option, &options[i].value, sizeof(int));
+		rc =
+		    zmq_setsockopt(dial->socket, options[i].option, &options[i].value, sizeof(int));
 	if (rc < 0)
 		return w_fail(fault, -W_EIO, "ZeroMQ refuses an option of the link's socket: %s",
 		    zmq_strerror(zmq_errno()));
@@ -360,7 +365,7 @@ connect_dial(struct lnk_spoke *spoke, struct dial *dial, struct w_fault *fault)
 	if (rc < 0)
 		return rc;
 	if (lnk__monitor_start(&dial->monitor, spoke->zmq, dial->socket,
-	        ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) < 0)
+		ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) < 0)
 		return w_fail(fault, -W_EIO, "the link's socket cannot be monitored: %s",
 		    zmq_strerror(zmq_errno()));
 	if (zmq_connect(dial->socket, endpoint) < 0)
@@ -385,7 +390,7 @@ dial_worker(struct lnk_spoke *spoke, const char *balancer, const char *address, 
 	dial->address = address;
 	dial->worker = worker;
 	dial->monitor =
-	    (struct lnk__monitor){ .loop = spoke->end.loop, .event = on_event, .arg = dial };
+	    (struct lnk__monitor){.loop = spoke->end.loop, .event = on_event, .arg = dial};
 	w_list_push(&spoke->dials, &dial->node);
 
 	rc = connect_dial(spoke, dial, fault);
@@ -398,10 +403,11 @@ dial_worker(struct lnk_spoke *spoke, const char *balancer, const char *address, 
 static void
 dial_workers(struct lnk_spoke *spoke, const struct dial *first, unsigned workers)
 {
-	bool have[LNK__WORKERS_MAX] = { false };
+	bool have[LNK__WORKERS_MAX] = {false};
 	struct w_list *pos;
 
-	w_list_each(pos, &spoke->dials) {
+	w_list_each(pos, &spoke->dials)
+	{
 		struct dial *dial = w_list_entry(pos, struct dial, node);
 
 		if (dial->balancer != first->balancer)
@@ -410,7 +416,7 @@ dial_workers(struct lnk_spoke *spoke, const struct dial *first, unsigned workers
 		dial->unwanted = dial->worker >= workers;
 	}
 	for (unsigned worker = 0; worker < workers; worker++) {
-		struct w_fault fault = { 0 };
+		struct w_fault fault = {0};
 		char why[600];
 
 		if (have[worker] ||
@@ -432,7 +438,8 @@ on_tick(void *arg)
 	w_usec now = w_now();
 	int64_t credit = 0;
 
-	w_list_each_safe(pos, tmp, &spoke->dials) {
+	w_list_each_safe(pos, tmp, &spoke->dials)
+	{
 		struct dial *dial = w_list_entry(pos, struct dial, node);
 
 		if (dial->unwanted && !is_up(dial)) {
@@ -441,7 +448,8 @@ on_tick(void *arg)
 		}
 		lnk__peer_beat(&dial->peer, judge);
 		if (is_up(dial))
-			credit += (int64_t)(dial->peer.limit - W_MIN(dial->peer.limit, dial->peer.opened));
+			credit += (int64_t)(dial->peer.limit -
+					    W_MIN(dial->peer.limit, dial->peer.opened));
 		else if (now >= dial->hello_at)
 			say_hello(dial);
 	}
@@ -477,23 +485,23 @@ lnk_spoke_new(const struct lnk_spoke_config *config, struct lnk_spoke **ret, str
 	W_AUTO(lnk_spoke_free) struct lnk_spoke *spoke = w_xcalloc(1, sizeof(*spoke));
 	int rc;
 
-	spoke->end = (struct lnk__end){ .loop = config->loop,
-		.meter = config->meter,
-		.metrics = config->metrics,
-		.name = config->node,
-		.worker = config->worker,
-		.workers = config->workers,
-		.capacity = config->capacity,
-		.stream_ops = &config->ops->stream,
-		.spoke_ops = config->ops,
-		.arg = config->arg,
-		.transmit = spoke_transmit,
-		.admit = spoke_admit,
-		.bury = spoke_bury };
+	spoke->end = (struct lnk__end){.loop = config->loop,
+	    .meter = config->meter,
+	    .metrics = config->metrics,
+	    .name = config->node,
+	    .worker = config->worker,
+	    .workers = config->workers,
+	    .capacity = config->capacity,
+	    .stream_ops = &config->ops->stream,
+	    .spoke_ops = config->ops,
+	    .arg = config->arg,
+	    .transmit = spoke_transmit,
+	    .admit = spoke_admit,
+	    .bury = spoke_bury};
 	lnk__end_init(&spoke->end);
 	spoke->zmq = config->zmq;
 	spoke->keys = config->keys;
-	spoke->tick = (struct w_timer){ .fire = on_tick, .arg = spoke };
+	spoke->tick = (struct w_timer){.fire = on_tick, .arg = spoke};
 	w_list_init(&spoke->dials);
 
 	rc = dial_all(spoke, config->cluster, fault);
@@ -512,7 +520,8 @@ lnk_spoke_drain(struct lnk_spoke *spoke)
 	if (spoke->end.draining)
 		return;
 	spoke->end.draining = true;
-	w_list_each(pos, &spoke->dials) {
+	w_list_each(pos, &spoke->dials)
+	{
 		struct lnk_peer *peer = &w_list_entry(pos, struct dial, node)->peer;
 
 		if (lnk__peer_alive(peer))

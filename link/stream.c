@@ -83,7 +83,7 @@ void
 lnk__table_fini(struct lnk__table *table)
 {
 	free(table->slots);
-	*table = (struct lnk__table){ 0 };
+	*table = (struct lnk__table){0};
 }
 
 struct lnk_stream *
@@ -100,13 +100,13 @@ lnk__stream_new(struct lnk_peer *peer, uint64_t number)
 	struct lnk__end *end = peer->end;
 	struct w_list *node = w_list_shift(&end->pool);
 	struct lnk_stream *stream = node != NULL ? w_list_entry(node, struct lnk_stream, node)
-	                                         : w_xcalloc(1, sizeof(*stream));
+						 : w_xcalloc(1, sizeof(*stream));
 
-	*stream = (struct lnk_stream){ .peer = peer,
-		.number = number,
-		.send_limit = peer->first_window,
-		.recv_limit = LNK_WINDOW,
-		.length = -1 };
+	*stream = (struct lnk_stream){.peer = peer,
+	    .number = number,
+	    .send_limit = peer->first_window,
+	    .recv_limit = LNK_WINDOW,
+	    .length = -1};
 	w_list_push(&peer->streams, &stream->node);
 	w_list_init(&stream->finished_node);
 	w_list_init(&stream->starved_node);
@@ -246,7 +246,7 @@ lnk_stream_send(struct lnk_stream *stream, struct w_view bytes, bool end)
 	    (bytes.len == 0 && !end))
 		return 0;
 	do {
-		struct w_view left = { bytes.ptr + taken, bytes.len - taken };
+		struct w_view left = {bytes.ptr + taken, bytes.len - taken};
 
 		piece = send_piece(stream, left, end);
 		taken += piece;

@@ -25,6 +25,7 @@ struct mon {
 	struct mon_feed *feed;
 	struct mon_http *http; /* NULL: no address for it */
 	struct mon_webhook *webhook;
+	const struct w_strings *urls; /* those of webhook; of a cluster that lives on */
 	struct w_timer timer; /* the tick */
 	w_usec second;        /* when the next second ends */
 	w_usec logged;        /* the last line about a bad report */

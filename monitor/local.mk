@@ -2,15 +2,30 @@
 noinst_LIBRARIES += %D%/libmonitor.a
 %C%_libmonitor_a_CPPFLAGS = $(AM_CPPFLAGS) $(PATH_CPPFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
 %C%_libmonitor_a_SOURCES = \
+	%D%/api.c \
+	%D%/collect.c \
+	%D%/collect.h \
+	%D%/exposition.c \
+	%D%/feed.c \
+	%D%/feed.h \
 	%D%/history.c \
 	%D%/history.h \
+	%D%/http.c \
+	%D%/inner.h \
+	%D%/metrics.h \
+	%D%/monitor.c \
 	%D%/monitor.h \
+	%D%/page.c \
 	%D%/report.c \
 	%D%/report.h \
 	%D%/rules.c \
 	%D%/rules.h \
+	%D%/show.c \
+	%D%/show.h \
 	%D%/state.c \
-	%D%/state.h
+	%D%/state.h \
+	%D%/webhook.c \
+	%D%/webhook.h
 
 dist_page_DATA =
 

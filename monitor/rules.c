@@ -45,7 +45,7 @@ ratio(double errors, double requests)
 }
 
 #define OF_CLUSTER(name, expression)                                                               \
-	static double name##_of_cluster(const struct mon_state *state)                             \
+	static double name##_of_cluster(const struct mon_state *state, w_usec now W_UNUSED)        \
 	{                                                                                          \
 		const struct mon_cluster *view = mon_state_view(state);                            \
                                                                                                    \
@@ -76,20 +76,16 @@ OF_NODE(lag_seconds, node->figures.lag_seconds)
 OF_NODE(cpu, node->figures.cpu)
 OF_NODE(rss, node->figures.rss)
 
-/* Cluster files without databases have nothing to miss. */
 static double
-primary_of_cluster(const struct mon_state *state)
+primary_of_cluster(const struct mon_state *state, w_usec now)
 {
-	for (unsigned i = 0; i < mon_state_count(state); i++)
-		if (mon_state_nth(state, i)->role == W_DATABASE)
-			return mon_state_view(state)->primary == NULL;
-	return NAN;
+	return mon_state_primary_due(state, now) && mon_state_view(state)->primary == NULL;
 }
 
 static double
 gone_of_node(const struct mon_state *state, const struct mon_node *node, w_usec now)
 {
-	w_usec grace = W_MAX(mon_state_gone_after(state), MON_START_GRACE);
+	w_usec grace = W_MAX(mon_state_gone_after(state), MON_NODE_GRACE);
 
 	if (node->reason == MON_R_NEVER_SEEN)
 		return now - node->known_since >= grace;
@@ -98,7 +94,7 @@ gone_of_node(const struct mon_state *state, const struct mon_node *node, w_usec 
 
 static const struct value {
 	const char *name;
-	double (*of_cluster)(const struct mon_state *state);
+	double (*of_cluster)(const struct mon_state *state, w_usec now);
 	double (*of_node)(const struct mon_state *state, const struct mon_node *node, w_usec now);
 } values[] = {
 	{ "node_gone", NULL, gone_of_node },
@@ -148,7 +144,7 @@ value_of(const struct mon_rule *rule, const struct mon_state *state, const struc
     w_usec now)
 {
 	if (!rule->per_node)
-		return rule->of_cluster(state);
+		return rule->of_cluster(state, now);
 	return rule->of_node != NULL ? rule->of_node(state, node, now) : metric_of_node(rule, node);
 }
 

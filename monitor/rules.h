@@ -32,7 +32,7 @@ struct mon_rule {
 	char severity[16];
 	bool per_node;
 	/* How the value is had: one of the first two, or the metric. */
-	double (*of_cluster)(const struct mon_state *state);
+	double (*of_cluster)(const struct mon_state *state, w_usec now);
 	double (*of_node)(const struct mon_state *state, const struct mon_node *node, w_usec now);
 	char *metric, *labels;
 };

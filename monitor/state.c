@@ -25,7 +25,8 @@ struct slot {
 struct mon_state {
 	char cluster[128];
 	enum w_role entrance; /* where requests come in: W_BALANCER, or W_SERVER without one */
-	w_usec gone_after;
+	w_usec gone_after, started;
+	bool had_primary; /* since the start */
 	struct mon_node **nodes;
 	unsigned count;
 	mon_event_fn *fn;
@@ -127,6 +128,7 @@ mon_state_new(const struct w_cluster *cluster, w_usec gone_after, w_usec now)
 	struct mon_state *state = w_xcalloc(1, sizeof(*state));
 
 	take_cluster(state, cluster, gone_after);
+	state->started = now;
 	state->history = mon_history_new();
 	state->nodes = w_xcalloc(cluster->member_count + 1, sizeof(*state->nodes));
 	for (size_t i = 0; i < cluster->member_count; i++)
@@ -227,6 +229,15 @@ w_usec
 mon_state_gone_after(const struct mon_state *state)
 {
 	return state->gone_after;
+}
+
+bool
+mon_state_primary_due(const struct mon_state *state, w_usec now)
+{
+	for (unsigned i = 0; i < state->count; i++)
+		if (state->nodes[i]->role == W_DATABASE)
+			return state->had_primary || now - state->started >= MON_PRIMARY_GRACE;
+	return false;
 }
 
 const struct mon_cluster *
@@ -559,6 +570,7 @@ mon_state_refresh(struct mon_state *state)
 	view->up = 0;
 	view->requests = view->errors = view->cpu = view->rss = 0;
 	view->primary = find_primary(state);
+	state->had_primary |= view->primary != NULL;
 	for (unsigned i = 0; i < state->count; i++) {
 		const struct mon_node *node = state->nodes[i];
 

@@ -20,8 +20,12 @@
 #include "monitor/history.h"
 #include "monitor/report.h"
 
-/* What a node that was never seen is given at least after the start, before it counts as gone. */
-#define MON_START_GRACE (5 * W_SEC)
+/*
+ * After the start of the monitor: what a node that was never seen is given at least before it
+ * counts as gone, and what a cluster is given to have its first primary.
+ */
+#define MON_NODE_GRACE (10 * W_SEC)
+#define MON_PRIMARY_GRACE (20 * W_SEC)
 
 enum mon_reason {
 	MON_R_NONE,
@@ -105,6 +109,8 @@ unsigned mon_state_count(const struct mon_state *state);
 struct mon_node *mon_state_nth(const struct mon_state *state, unsigned index);
 struct mon_node *mon_state_find(const struct mon_state *state, struct w_view name); /* or NULL */
 w_usec mon_state_gone_after(const struct mon_state *state);
+/* There are databases, and one of them should be primary by now, whether or not one is. */
+bool mon_state_primary_due(const struct mon_state *state, w_usec now);
 
 /*
  * A report came over the connection fd (-1: unknown). *report is taken over when it is good.

@@ -27,8 +27,13 @@
 #define IDLE_POLL_MSEC 60000
 #define STOP_WAIT 2 /* seconds */
 
+struct item {
+	char *json; /* of one alert */
+	bool firing;
+};
+
 struct queue {
-	char *items[QUEUE_MAX]; /* JSON of one alert each */
+	struct item items[QUEUE_MAX];
 	unsigned first, count;
 };
 
@@ -57,6 +62,14 @@ struct mon_webhook {
 	struct mon_webhook_counts counts;
 };
 
+static void
+drop_first(struct queue *queue)
+{
+	w_free(&queue->items[queue->first].json);
+	queue->first = (queue->first + 1) % QUEUE_MAX;
+	queue->count--;
+}
+
 /* ---- one POST ---- */
 
 /* Alertmanager's envelope. Called with the lock held. */
@@ -68,8 +81,7 @@ fill_body(struct target *target)
 	bool firing = false;
 
 	for (unsigned i = 0; i < queue->count; i++)
-		firing |= strstr(queue->items[(queue->first + i) % QUEUE_MAX],
-		              "\"status\":\"firing\"") != NULL;
+		firing |= queue->items[(queue->first + i) % QUEUE_MAX].firing;
 	w_buf_clear(&target->body);
 	w_json_init(&json, &target->body);
 	w_json_open(&json, '{');
@@ -84,12 +96,8 @@ fill_body(struct target *target)
 	w_json_key(&json, "alerts");
 	w_json_open(&json, '[');
 	for (target->in_body = 0; queue->count > 0; target->in_body++) {
-		char *item = w_steal(&queue->items[queue->first]);
-
-		w_json_raw(&json, w_view_of(item));
-		free(item);
-		queue->first = (queue->first + 1) % QUEUE_MAX;
-		queue->count--;
+		w_json_raw(&json, w_view_of(queue->items[queue->first].json));
+		drop_first(queue);
 	}
 	w_json_close(&json, ']');
 	w_json_close(&json, '}');
@@ -255,12 +263,11 @@ mon_webhook_put(struct mon_webhook *webhook, const struct mon_alert *alert)
 		struct queue *queue = &webhook->targets[i].queue;
 
 		if (queue->count == QUEUE_MAX) {
-			w_free(&queue->items[queue->first]);
-			queue->first = (queue->first + 1) % QUEUE_MAX;
-			queue->count--;
+			drop_first(queue);
 			webhook->counts.dropped++;
 		}
-		queue->items[(queue->first + queue->count++) % QUEUE_MAX] = w_xstrdup(text.ptr);
+		queue->items[(queue->first + queue->count++) % QUEUE_MAX] =
+		    (struct item){ w_xstrdup(text.ptr), alert->phase == MON_FIRING };
 	}
 	pthread_mutex_unlock(&webhook->lock);
 	curl_multi_wakeup(webhook->multi);
@@ -281,7 +288,7 @@ static void
 free_target(struct target *target)
 {
 	for (unsigned i = 0; i < QUEUE_MAX; i++)
-		free(target->queue.items[i]);
+		free(target->queue.items[i].json);
 	if (target->easy != NULL)
 		curl_easy_cleanup(target->easy);
 	w_buf_fini(&target->body);

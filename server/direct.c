@@ -208,6 +208,10 @@ cut(struct srv_request *req, int err W_UNUSED)
 {
 	struct srv_direct_part *part = &req->direct;
 
+	if (!part->queued && part->final) {
+		srv__problem(req, 500, "the handler failed");
+		return;
+	}
 	if (!part->queued) {
 		srv__problem(req, 413,
 		    "the answer began before the request's body had ended and grew too long to wait");

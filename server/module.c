@@ -26,14 +26,16 @@ program_dir(char *to, size_t size)
 
 /* The file of a module; caller frees. NULL: nowhere, and *ret_tried tells where. */
 static char *
-find_file(const char *name, char *tried, size_t size)
+find_file(const char *name, const char *from, char *tried, size_t size)
 {
 	static const char *const places[] = { "", "/examples", "/../examples" };
 	char dir[4096];
 	char *path;
 
-	if (strchr(name, '/') != NULL)
+	if (name[0] == '/')
 		return w_xstrdup(name);
+	if (strchr(name, '/') != NULL)
+		return w_xasprintf("%s/%s", from, name);
 	program_dir(dir, sizeof(dir));
 	for (size_t i = 0; i < W_NELEM(places); i++) {
 		path = w_xasprintf("%s%s/%s.so", dir, places[i], name);
@@ -80,8 +82,8 @@ check_module(const char *path, const struct weir_module *module, struct w_fault 
 }
 
 int
-srv__module_load(const char *name, struct srv_router *router, struct srv_module *ret,
-    struct w_fault *fault)
+srv__module_load(const char *name, const char *dir, struct srv_router *router,
+    struct srv_module *ret, struct w_fault *fault)
 {
 	W_AUTO(w_free) char *path = NULL;
 	const struct weir_module *module;
@@ -89,7 +91,7 @@ srv__module_load(const char *name, struct srv_router *router, struct srv_module 
 	void *handle;
 	int rc;
 
-	path = find_file(name, tried, sizeof(tried));
+	path = find_file(name, dir, tried, sizeof(tried));
 	if (path == NULL)
 		return w_fail(fault, -W_EIO, "module %s: no file %s.so in %.300s; give a path, or install it",
 		    name, name, tried);

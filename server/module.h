@@ -15,14 +15,15 @@ struct srv_module {
 };
 
 /*
- * Load a module by path (it holds a slash), or by name: NAME.so beside the program, in examples/
- * beside or above it, then in the module folder. Its routes join the router; its start() runs.
+ * Load a module by path (it holds a slash; dir is where a relative one starts), or by name: NAME.so
+ * beside the program, in examples/ beside or above it, then in the module folder. Its routes join
+ * the router; its start() runs.
  *
  * Errors   -W_EIO not found or not loadable; -W_EVERSION another ABI; -W_EINVAL, -W_ECONFLICT its
  *          routes; -W_EHANDLER start() refused. The fault says which file and what.
  */
-int srv__module_load(const char *name, struct srv_router *router, struct srv_module *ret,
-    struct w_fault *fault);
+int srv__module_load(const char *name, const char *dir, struct srv_router *router,
+    struct srv_module *ret, struct w_fault *fault);
 /* Call stop() of those that were started, last first; frees what was kept. */
 void srv__modules_stop(struct srv_module *modules, unsigned count);
 

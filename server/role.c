@@ -31,8 +31,8 @@ load_modules(struct srv *srv, const struct w_server_options *options, struct w_f
 {
 	srv->modules = w_xcalloc(options->modules.count + 1, sizeof(*srv->modules));
 	for (size_t i = 0; i < options->modules.count; i++) {
-		int rc = srv__module_load(options->modules.items[i], srv->router,
-		    &srv->modules[i], fault);
+		int rc = srv__module_load(options->modules.items[i], srv->node->cluster->dir,
+		    srv->router, &srv->modules[i], fault);
 
 		if (rc < 0)
 			return rc;

@@ -78,10 +78,12 @@ do_sleep(void *arg)
 {
 	struct sleep_call *call = arg;
 	struct srv_request *req = call->req;
-	w_usec until = W_MIN(call->until, req->deadline);
+	w_usec until;
 
-	while (!req->gone && w_fiber_park_until(until) == W_OK)
-		continue;
+	/* the deadline may come closer while this waits */
+	do
+		until = W_MIN(call->until, req->deadline);
+	while (!req->gone && w_fiber_park_until(until) == W_OK);
 	call->rc = req->gone ? WEIR_EGONE : until < call->until ? WEIR_ETIMEOUT : WEIR_OK;
 }
 
@@ -141,6 +143,21 @@ run_handler(void *arg)
 	thread->rc = thread->req->match.route->handler(srv__public(thread->req));
 }
 
+/* The fiber's part: whatever the thread asks for, until its handler has returned. */
+static void
+work_for(struct srv_thread *thread, const struct work *work)
+{
+	while (!work->done) {
+		if (!thread->asked) {
+			w_fiber_park();
+			continue;
+		}
+		thread->asked = false;
+		thread->fn(thread->arg);
+		uv_sem_post(&thread->done);
+	}
+}
+
 int
 srv__run_blocking(struct srv_request *req)
 {
@@ -154,15 +171,7 @@ srv__run_blocking(struct srv_request *req)
 	if (uv_queue_work(&req->worker->loop->uv, &work.uv, on_pool, on_worked) < 0)
 		thread.rc = WEIR_EBUSY;
 	else
-		while (!work.done) {
-			if (!thread.asked) {
-				w_fiber_park();
-				continue;
-			}
-			thread.asked = false;
-			thread.fn(thread.arg);
-			uv_sem_post(&thread.done);
-		}
+		work_for(&thread, &work);
 	req->thread = NULL;
 	uv_sem_destroy(&thread.done);
 	return thread.rc;

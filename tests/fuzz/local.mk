@@ -15,12 +15,38 @@ clean-local: clean-local-fuzz
 EXTRA_DIST += %D%/corpus
 
 check_PROGRAMS += \
-	%D%/fuzz_cluster
+	%D%/fuzz_cluster \
+	%D%/fuzz_http \
+	%D%/fuzz_link \
+	%D%/fuzz_route
 FUZZ_TESTS += \
-	%D%/fuzz_cluster
+	%D%/fuzz_cluster \
+	%D%/fuzz_http \
+	%D%/fuzz_link \
+	%D%/fuzz_route
 
 %C%_fuzz_cluster_CPPFLAGS = $(AM_CPPFLAGS)
 %C%_fuzz_cluster_LDADD = $(FUZZ_DRIVER) common/libcommon.a $(COMMON_LIBS)
 %C%_fuzz_cluster_SOURCES = \
 	%D%/fuzz_cluster.c
 %C%_fuzz_cluster_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+
+%C%_fuzz_http_CPPFLAGS = $(AM_CPPFLAGS) $(LLHTTP_CFLAGS) $(GNUTLS_CFLAGS)
+%C%_fuzz_http_LDADD = $(FUZZ_DRIVER) balancer/libbalancer.a link/liblink.a common/libcommon.a $(LLHTTP_LIB) \
+	$(LLHTTP_LIBS) $(GNUTLS_LIBS) $(COMMON_LIBS)
+%C%_fuzz_http_SOURCES = \
+	%D%/fuzz_http.c
+%C%_fuzz_http_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+
+%C%_fuzz_link_CPPFLAGS = $(AM_CPPFLAGS)
+%C%_fuzz_link_LDADD = $(FUZZ_DRIVER) link/liblink.a common/libcommon.a $(COMMON_LIBS)
+%C%_fuzz_link_SOURCES = \
+	%D%/fuzz_link.c
+%C%_fuzz_link_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+
+%C%_fuzz_route_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(PQ_CFLAGS)
+%C%_fuzz_route_LDADD = $(FUZZ_DRIVER) server/libserver.a dbtier/libdbtier.a link/liblink.a common/libcommon.a \
+	$(MHD_LIBS) $(PQ_LIBS) $(COMMON_LIBS)
+%C%_fuzz_route_SOURCES = \
+	%D%/fuzz_route.c
+%C%_fuzz_route_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)

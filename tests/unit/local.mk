@@ -3,11 +3,15 @@ if HAVE_CUNIT
 check_PROGRAMS += \
 	%D%/unit-common \
 	%D%/unit-link \
-	%D%/unit-dbtier
+	%D%/unit-dbtier \
+	%D%/unit-server \
+	%D%/unit-balancer
 UNIT_TESTS += \
 	%D%/unit-common \
 	%D%/unit-link \
-	%D%/unit-dbtier
+	%D%/unit-dbtier \
+	%D%/unit-server \
+	%D%/unit-balancer
 endif
 EXTRA_DIST += %D%/unit.h
 
@@ -33,7 +37,11 @@ EXTRA_DIST += %D%/unit.h
 	%D%/link/app.c \
 	%D%/link/app.h \
 	%D%/link/main.c \
+	%D%/link/pair.c \
+	%D%/link/pair.h \
 	%D%/link/suites.h \
+	%D%/link/test_codec.c \
+	%D%/link/test_session.c \
 	%D%/link/test_wire.c \
 	%D%/link/world.c \
 	%D%/link/world.h
@@ -46,4 +54,32 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/fixture.h \
 	%D%/dbtier/main.c \
 	%D%/dbtier/suites.h \
+	%D%/dbtier/test_live.c \
 	%D%/dbtier/test_pure.c
+
+%C%_unit_server_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(MHD_CFLAGS) $(PQ_CFLAGS)
+%C%_unit_server_LDADD = server/libserver.a dbtier/libdbtier.a link/liblink.a common/libcommon.a $(CUNIT_LIBS) \
+	$(MHD_LIBS) $(PQ_LIBS) $(COMMON_LIBS)
+%C%_unit_server_SOURCES = \
+	%D%/server/main.c \
+	%D%/server/routes.c \
+	%D%/server/routes.h \
+	%D%/server/stage.c \
+	%D%/server/stage.h \
+	%D%/server/suites.h \
+	%D%/server/test_direct.c \
+	%D%/server/test_linked.c \
+	%D%/server/test_parse.c \
+	%D%/server/test_route.c
+
+%C%_unit_balancer_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(LLHTTP_CFLAGS) $(GNUTLS_CFLAGS)
+%C%_unit_balancer_LDADD = balancer/libbalancer.a link/liblink.a common/libcommon.a $(LLHTTP_LIB) $(CUNIT_LIBS) \
+	$(LLHTTP_LIBS) $(GNUTLS_LIBS) $(COMMON_LIBS)
+%C%_unit_balancer_SOURCES = \
+	%D%/balancer/fake.h \
+	%D%/balancer/main.c \
+	%D%/balancer/test_check.c \
+	%D%/balancer/test_exchange.c \
+	%D%/balancer/test_h1.c \
+	%D%/balancer/test_sched.c \
+	%D%/balancer/test_wheel.c

@@ -125,10 +125,13 @@ fake_reset(struct lnk_stream *s, int err)
 	s->peer->credit++;
 }
 
+/* The exchange lets go of a stream that has ended both ways. */
 static inline void
 fake_set_arg(struct lnk_stream *s, void *arg)
 {
 	s->arg = arg;
+	fake_gone(s);
+	s->peer->credit++;
 }
 
 static const struct bal_backend fake_backend = { fake_credit, fake_streams, fake_open, fake_send,
@@ -233,8 +236,6 @@ fake_respond(struct lnk_stream *s, unsigned status, const char *text)
 	bal_exchange_on_response(s, &response, s->arg);
 	if (text != NULL && s->open)
 		bal_exchange_on_data(s, w_view_of(text), true, s->arg);
-	if (s->open && s->end)
-		fake_close(s, W_OK);
 	bal_sched_pump(&fake.edge.sched);
 }
 

@@ -114,32 +114,32 @@ client_closed(struct lnk_stream *stream, int err, void *arg)
 }
 
 const struct lnk_hub_ops client_ops = {
-	.stream = { client_data, client_writable, client_closed },
-	.peer_up = client_peer_up,
-	.peer_down = client_peer_down,
-	.peer_credit = client_peer_credit,
-	.response = client_response,
+    .stream = {client_data, client_writable, client_closed},
+    .peer_up = client_peer_up,
+    .peer_down = client_peer_down,
+    .peer_credit = client_peer_credit,
+    .response = client_response,
 };
 
 int
 call_open(struct call *call, struct client *client, struct lnk_peer *peer, const char *target,
     size_t body)
 {
-	const struct lnk_field fields[] = { { W_VIEW("accept"), W_VIEW("*/*") } };
-	const struct lnk_request request = { .method = body > 0 ? W_VIEW("POST") : W_VIEW("GET"),
-		.scheme = W_VIEW("https"),
-		.authority = W_VIEW("example.org"),
-		.target = w_view_of(target),
-		.client = W_VIEW("127.0.0.1:1"),
-		.id = W_VIEW("1"),
-		.timeout = W_SEC,
-		.length = (int64_t)body,
-		.end = body == 0,
-		.fields = fields,
-		.field_count = 1 };
+	const struct lnk_field fields[] = {{W_VIEW("accept"), W_VIEW("*/*")}};
+	const struct lnk_request request = {.method = body > 0 ? W_VIEW("POST") : W_VIEW("GET"),
+	    .scheme = W_VIEW("https"),
+	    .authority = W_VIEW("example.org"),
+	    .target = w_view_of(target),
+	    .client = W_VIEW("127.0.0.1:1"),
+	    .id = W_VIEW("1"),
+	    .timeout = W_SEC,
+	    .length = (int64_t)body,
+	    .end = body == 0,
+	    .fields = fields,
+	    .field_count = 1};
 	int rc;
 
-	*call = (struct call){ .client = client, .body = body };
+	*call = (struct call){.client = client, .body = body};
 	rc = lnk_hub_open(peer, &request, call, &call->stream);
 	if (rc == W_OK)
 		call_pump(call);
@@ -153,8 +153,8 @@ call_pump(struct call *call)
 
 	while (call->sent < call->body) {
 		size_t len = body_fill(bytes, sizeof(bytes), call->sent, call->body);
-		size_t taken = lnk_stream_send(call->stream, (struct w_view){ bytes, len },
-		    call->sent + len == call->body);
+		size_t taken = lnk_stream_send(
+		    call->stream, (struct w_view){bytes, len}, call->sent + len == call->body);
 
 		call->sent += taken;
 		if (taken < len)
@@ -167,13 +167,13 @@ call_pump(struct call *call)
 static void
 respond(struct lnk_stream *stream, unsigned status, int64_t length, bool end)
 {
-	const struct lnk_field fields[] = { { W_VIEW("content-type"), W_VIEW("text/plain") } };
-	const struct lnk_response response = { .status = status,
-		.length = length,
-		.end = end,
-		.started = true,
-		.fields = fields,
-		.field_count = 1 };
+	const struct lnk_field fields[] = {{W_VIEW("content-type"), W_VIEW("text/plain")}};
+	const struct lnk_response response = {.status = status,
+	    .length = length,
+	    .end = end,
+	    .started = true,
+	    .fields = fields,
+	    .field_count = 1};
 
 	CU_ASSERT_EQUAL(lnk_stream_respond(stream, &response), W_OK);
 }
@@ -193,7 +193,7 @@ echo_pump(struct lnk_stream *stream, struct echo *echo)
 	while (!echo->done && (echo->sent < echo->got || echo->end)) {
 		size_t len = body_fill(bytes, sizeof(bytes), echo->sent, echo->got);
 		bool last = echo->end && echo->sent + len == echo->got;
-		size_t taken = lnk_stream_send(stream, (struct w_view){ bytes, len }, last);
+		size_t taken = lnk_stream_send(stream, (struct w_view){bytes, len}, last);
 
 		echo->sent += taken;
 		lnk_stream_consumed(stream, taken);
@@ -219,7 +219,7 @@ server_request(struct lnk_stream *stream, const struct lnk_request *request, voi
 	}
 	if (request->end) {
 		respond(stream, 200, -1, false);
-		lnk_stream_send(stream, (struct w_view){ NULL, 0 }, true);
+		lnk_stream_send(stream, (struct w_view){NULL, 0}, true);
 		return;
 	}
 	echo = w_xcalloc(1, sizeof(*echo));
@@ -283,10 +283,10 @@ server_peer_down(struct lnk_peer *peer W_UNUSED, int err W_UNUSED, void *arg)
 }
 
 const struct lnk_spoke_ops server_ops = {
-	.stream = { server_data, server_writable, server_closed },
-	.request = server_request,
-	.peer_up = server_peer_up,
-	.peer_down = server_peer_down,
+    .stream = {server_data, server_writable, server_closed},
+    .request = server_request,
+    .peer_up = server_peer_up,
+    .peer_down = server_peer_down,
 };
 
 void

@@ -2,7 +2,8 @@
  * What stands on both ends of the link in these tests: a client that opens requests at a hub, and
  * a server that answers them. Both count what happens to them.
  *
- * The server echoes: it sends the request's body back as it comes, as far as windows allow. A target
+ * The server echoes: it sends the request's body back as it comes, as far as windows allow. A
+ * target
  * "/hold" is answered only by server_answer().
  */
 #ifndef WEIR_TESTS_LINK_APP_H
@@ -19,9 +20,9 @@ struct client {
 	unsigned responses, closed, ok, refused, lost, other;
 	int last_err;
 	unsigned status;
-	char field[64];    /* the last response's first field, "name: value" */
-	bool slow;         /* does not consume */
-	bool reopen;       /* closed() opens the request again, somewhere else */
+	char field[64]; /* the last response's first field, "name: value" */
+	bool slow;	/* does not consume */
+	bool reopen;	/* closed() opens the request again, somewhere else */
 	bool reset_on_data;
 };
 
@@ -29,8 +30,8 @@ struct client {
 struct call {
 	struct client *client;
 	struct lnk_stream *stream; /* NULL when it is over */
-	size_t body, sent, got;    /* bytes: to send, sent, received */
-	bool wrong;                /* a byte came back as another */
+	size_t body, sent, got;	   /* bytes: to send, sent, received */
+	bool wrong;		   /* a byte came back as another */
 	bool end;
 };
 
@@ -42,8 +43,8 @@ struct server {
 	struct lnk_stream *held[256];
 	unsigned held_count;
 	char target[128];
-	bool slow;       /* neither consumes nor answers bodies */
-	bool unchecked;  /* does not look at them either */
+	bool slow;	/* neither consumes nor answers bodies */
+	bool unchecked; /* does not look at them either */
 	size_t got;
 };
 
@@ -59,8 +60,8 @@ void call_pump(struct call *call);
 void server_answer(struct server *server);
 
 /* Conditions for world_until(). */
-bool client_is_up(void *client);     /* a peer with credit */
-bool client_is_alone(void *client);  /* no peer */
+bool client_is_up(void *client);    /* a peer with credit */
+bool client_is_alone(void *client); /* no peer */
 bool call_is_over(void *call);
 
 #endif

@@ -5,7 +5,7 @@
 int
 main(void)
 {
-	static CU_SuiteInfo *const all[] = { codec_suites, session_suites, wire_suites, NULL };
+	static CU_SuiteInfo *const all[] = {codec_suites, session_suites, wire_suites, NULL};
 
 	return unit_main(all);
 }

@@ -27,16 +27,16 @@ pair_bury(struct lnk_peer *peer)
 static void
 open_side(struct pair *pair, struct pair_side *side, bool hub, uint64_t session)
 {
-	side->end = (struct lnk__end){ .hub = hub,
-		.meter = w_metrics_meter(pair->metrics, 0),
-		.name = hub ? "balancer-1" : "server-1",
-		.workers = 1,
-		.stream_ops = hub ? &client_ops.stream : &server_ops.stream,
-		.hub_ops = hub ? &client_ops : NULL,
-		.spoke_ops = hub ? NULL : &server_ops,
-		.arg = hub ? (void *)&pair->client : (void *)&pair->server,
-		.transmit = pair_transmit,
-		.bury = pair_bury };
+	side->end = (struct lnk__end){.hub = hub,
+	    .meter = w_metrics_meter(pair->metrics, 0),
+	    .name = hub ? "balancer-1" : "server-1",
+	    .workers = 1,
+	    .stream_ops = hub ? &client_ops.stream : &server_ops.stream,
+	    .hub_ops = hub ? &client_ops : NULL,
+	    .spoke_ops = hub ? NULL : &server_ops,
+	    .arg = hub ? (void *)&pair->client : (void *)&pair->server,
+	    .transmit = pair_transmit,
+	    .bury = pair_bury};
 	lnk__end_init(&side->end);
 	lnk__peer_init(&side->peer, &side->end, session);
 }
@@ -86,7 +86,7 @@ static bool
 deliver(struct pair_side *from, struct pair_side *to)
 {
 	struct w_buf *message = &from->queue[from->head % PAIR_QUEUE];
-	struct w_buf exact = { 0 };
+	struct w_buf exact = {0};
 
 	if (from->head == from->tail)
 		return false;
@@ -110,7 +110,7 @@ turn(struct pair_side *side)
 
 	lnk__end_turn(&side->end);
 	return side->tail != before || !w_list_empty(&side->end.dirty) ||
-	    !w_list_empty(&side->end.finished);
+	       !w_list_empty(&side->end.finished);
 }
 
 void

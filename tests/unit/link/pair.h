@@ -12,11 +12,11 @@
 
 struct pair_side {
 	struct lnk__end end;
-	struct lnk_peer peer; /* the other side, as seen by this one */
+	struct lnk_peer peer;		/* the other side, as seen by this one */
 	struct w_buf queue[PAIR_QUEUE]; /* on their way to the other side */
 	unsigned head, tail;
-	bool full;  /* the queue takes nothing: EAGAIN */
-	bool cut;   /* nobody there: LOST */
+	bool full; /* the queue takes nothing: EAGAIN */
+	bool cut;  /* nobody there: LOST */
 	bool buried;
 };
 

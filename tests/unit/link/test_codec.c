@@ -18,8 +18,8 @@ static int
 read_spec(void)
 {
 	const char *srcdir = getenv("srcdir");
-	W_AUTO(w_free) char *path =
-	    w_xasprintf("%s/docs/protocol/01-link.md", srcdir != NULL ? srcdir : ".");
+	W_AUTO(w_free)
+	char *path = w_xasprintf("%s/docs/protocol/01-link.md", srcdir != NULL ? srcdir : ".");
 	FILE *file = fopen(path, "r");
 	size_t len;
 
@@ -70,47 +70,52 @@ example(const char *name, uint8_t *to, size_t size)
 /* ---- what the examples say ---- */
 
 static const struct lnk_field get_fields[] = {
-	{ W_VIEW("accept"), W_VIEW("application/json") },
-	{ W_VIEW("cookie"), W_VIEW("a=b") },
+    {W_VIEW("accept"), W_VIEW("application/json")},
+    {W_VIEW("cookie"), W_VIEW("a=b")},
 };
 
-static const struct lnk_request get_request = { .method = W_VIEW("GET"),
-	.scheme = W_VIEW("https"),
-	.authority = W_VIEW("example.org"),
-	.target = W_VIEW("/messages?limit=3"),
-	.client = W_VIEW("203.0.113.7:51234"),
-	.id = W_VIEW("4f2a"),
-	.traceparent = W_VIEW("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-	.timeout = 30 * W_SEC,
-	.end = true,
-	.fields = get_fields,
-	.field_count = 2 };
+static const struct lnk_request get_request = {.method = W_VIEW("GET"),
+    .scheme = W_VIEW("https"),
+    .authority = W_VIEW("example.org"),
+    .target = W_VIEW("/messages?limit=3"),
+    .client = W_VIEW("203.0.113.7:51234"),
+    .id = W_VIEW("4f2a"),
+    .traceparent = W_VIEW("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    .timeout = 30 * W_SEC,
+    .end = true,
+    .fields = get_fields,
+    .field_count = 2};
 
-static const struct lnk_field post_fields[] = { { W_VIEW("content-type"), W_VIEW("text/plain") } };
+static const struct lnk_field post_fields[] = {{W_VIEW("content-type"), W_VIEW("text/plain")}};
 
-static const struct lnk_request post_request = { .method = W_VIEW("POST"),
-	.scheme = W_VIEW("http"),
-	.authority = W_VIEW("example.org"),
-	.target = W_VIEW("/messages"),
-	.client = W_VIEW("198.51.100.9:4711"),
-	.id = W_VIEW("4f2b"),
-	.position = W_VIEW("1/3000148"),
-	.idempotency = W_VIEW("k-17"),
-	.timeout = 1500 * W_MSEC,
-	.length = 5,
-	.attempt = 1,
-	.fields = post_fields,
-	.field_count = 1 };
+static const struct lnk_request post_request = {.method = W_VIEW("POST"),
+    .scheme = W_VIEW("http"),
+    .authority = W_VIEW("example.org"),
+    .target = W_VIEW("/messages"),
+    .client = W_VIEW("198.51.100.9:4711"),
+    .id = W_VIEW("4f2b"),
+    .position = W_VIEW("1/3000148"),
+    .idempotency = W_VIEW("k-17"),
+    .timeout = 1500 * W_MSEC,
+    .length = 5,
+    .attempt = 1,
+    .fields = post_fields,
+    .field_count = 1};
 
 static const struct lnk_field answer_fields[] = {
-	{ W_VIEW("content-type"), W_VIEW("application/json") }
-};
+    {W_VIEW("content-type"), W_VIEW("application/json")}};
 
 static const struct lnk_response responses[] = {
-	{ .status = 200, .length = 2, .started = true, .queue = 12, .handler = 340, .database = 250,
-	    .fields = answer_fields, .field_count = 1 },
-	{ .status = 201, .length = -1, .started = true, .handler = 1 },
-	{ .status = 200, .length = 1048576, .started = true, .end = true, .queue = 1, .handler = 2 },
+    {.status = 200,
+	.length = 2,
+	.started = true,
+	.queue = 12,
+	.handler = 340,
+	.database = 250,
+	.fields = answer_fields,
+	.field_count = 1},
+    {.status = 201, .length = -1, .started = true, .handler = 1},
+    {.status = 200, .length = 1048576, .started = true, .end = true, .queue = 1, .handler = 2},
 };
 
 /* ---- made again ---- */
@@ -136,7 +141,7 @@ put_response(struct w_buf *buf, uint64_t stream, const struct lnk_response *resp
 static void
 make_hello(struct w_buf *buf)
 {
-	const struct lnk__greeting hello = { 0, 2, 262144, 0x0102030405060708u, W_VIEW("server-1") };
+	const struct lnk__greeting hello = {0, 2, 262144, 0x0102030405060708u, W_VIEW("server-1")};
 
 	lnk__put_greeting(buf, LNK__HELLO, &hello);
 }
@@ -144,8 +149,8 @@ make_hello(struct w_buf *buf)
 static void
 make_welcome(struct w_buf *buf)
 {
-	const struct lnk__greeting welcome = { 1, 2, 262144, 0x1112131415161718u,
-		W_VIEW("balancer-1") };
+	const struct lnk__greeting welcome = {
+	    1, 2, 262144, 0x1112131415161718u, W_VIEW("balancer-1")};
 
 	lnk__put_greeting(buf, LNK__WELCOME, &welcome);
 }
@@ -201,7 +206,7 @@ make_beat(struct w_buf *buf)
 static void
 make_drain(struct w_buf *buf)
 {
-	const struct lnk__goaway goaway = { -W_ESHUTDOWN, 66, W_VIEW("draining") };
+	const struct lnk__goaway goaway = {-W_ESHUTDOWN, 66, W_VIEW("draining")};
 
 	lnk__put_number(buf, LNK__CREDIT, 0, 66);
 	lnk__put_goaway(buf, false, &goaway);
@@ -210,7 +215,7 @@ make_drain(struct w_buf *buf)
 static void
 make_broken(struct w_buf *buf)
 {
-	const struct lnk__goaway goaway = { -W_EPROTO, 2, W_VIEW("batch 7 came where 5 was due") };
+	const struct lnk__goaway goaway = {-W_EPROTO, 2, W_VIEW("batch 7 came where 5 was due")};
 
 	lnk__put_goaway(buf, true, &goaway);
 }
@@ -220,24 +225,24 @@ static const struct {
 	uint64_t number;
 	void (*make)(struct w_buf *buf);
 } made[] = {
-	{ "hello", 0, make_hello },
-	{ "welcome", 0, make_welcome },
-	{ "credit", 1, make_credit },
-	{ "get", 1, make_get },
-	{ "post", 2, make_post },
-	{ "answer", 2, make_answer },
-	{ "head", 3, make_head },
-	{ "window", 7, make_window },
-	{ "beat", 8, make_beat },
-	{ "drain", 9, make_drain },
-	{ "broken", 4, make_broken },
+    {"hello", 0, make_hello},
+    {"welcome", 0, make_welcome},
+    {"credit", 1, make_credit},
+    {"get", 1, make_get},
+    {"post", 2, make_post},
+    {"answer", 2, make_answer},
+    {"head", 3, make_head},
+    {"window", 7, make_window},
+    {"beat", 8, make_beat},
+    {"drain", 9, make_drain},
+    {"broken", 4, make_broken},
 };
 
 static void
 encodes(void)
 {
 	for (size_t i = 0; i < W_NELEM(made); i++) {
-		W_AUTO(w_buf_fini) struct w_buf buf = { 0 };
+		W_AUTO(w_buf_fini) struct w_buf buf = {0};
 		uint8_t want[2048];
 		size_t len = example(made[i].name, want, sizeof(want));
 
@@ -266,7 +271,7 @@ begin(const char *name, uint64_t number)
 	struct lnk__batch batch;
 	size_t len = example(name, bytes, sizeof(bytes));
 
-	CU_ASSERT_EQUAL(lnk__batch_parse((struct w_view){ (char *)bytes, len }, &batch, &rest), W_OK);
+	CU_ASSERT_EQUAL(lnk__batch_parse((struct w_view){(char *)bytes, len}, &batch, &rest), W_OK);
 	CU_ASSERT_EQUAL(batch.major, 1);
 	CU_ASSERT_EQUAL(batch.session, SESSION);
 	CU_ASSERT_EQUAL(batch.number, number);
@@ -453,7 +458,7 @@ cut_short(void)
 			int rc = 1;
 
 			memcpy(exact, bytes, cut);
-			if (lnk__batch_parse((struct w_view){ exact, cut }, &batch, &rest) < 0)
+			if (lnk__batch_parse((struct w_view){exact, cut}, &batch, &rest) < 0)
 				continue;
 			while (rc > 0)
 				rc = lnk__record_parse(&rest, &record);
@@ -489,8 +494,8 @@ lengths_that_lie(void)
 static int
 try_field(struct w_view name, struct w_view value)
 {
-	W_AUTO(w_buf_fini) struct w_buf buf = { 0 };
-	const struct lnk_field field = { name, value };
+	W_AUTO(w_buf_fini) struct w_buf buf = {0};
+	const struct lnk_field field = {name, value};
 	struct lnk_request request = post_request, got;
 	struct w_view from;
 
@@ -523,7 +528,7 @@ too_much(void)
 	static struct lnk_field many[LNK_FIELDS_MAX + 1];
 	struct lnk_request request = post_request;
 	struct lnk_response response = responses[0];
-	struct lnk_field field = { W_VIEW("a"), { big, sizeof(big) } };
+	struct lnk_field field = {W_VIEW("a"), {big, sizeof(big)}};
 	size_t size = 0;
 
 	request.field_count = response.field_count = 1;
@@ -538,7 +543,7 @@ too_much(void)
 	CU_ASSERT_EQUAL(lnk__request_size(&request, &size), -W_ETOOBIG);
 	CU_ASSERT_EQUAL(lnk__response_size(&response, &size), -W_ETOOBIG);
 	request = post_request;
-	request.id = (struct w_view){ big, 65536 };
+	request.id = (struct w_view){big, 65536};
 	CU_ASSERT_EQUAL(lnk__request_size(&request, &size), -W_ETOOBIG);
 }
 
@@ -570,19 +575,22 @@ codes(void)
 }
 
 static CU_TestInfo codec_tests[] = {
-	{ "the specification's examples are made byte for byte", encodes },
-	{ "HELLO and WELCOME are read as the specification says", decodes_greetings },
-	{ "REQUEST, RESPONSE, DATA and RESET are read as the specification says", decodes_messages },
-	{ "the other records are read as the specification says", decodes_the_rest },
-	{ "an example cut short is refused", cut_short },
-	{ "a length that reaches beyond its record is refused", lengths_that_lie },
-	{ "a text that could end a line is refused", texts_that_smuggle },
-	{ "a header over the limits is not made", too_much },
-	{ "every error has its code", codes },
-	CU_TEST_INFO_NULL,
+    {"the specification's examples are made byte for byte", encodes},
+    {"HELLO and WELCOME are read as the specification says", decodes_greetings},
+    {"REQUEST, RESPONSE, DATA and RESET are read as the specification says", decodes_messages},
+    {"the other records are read as the specification says", decodes_the_rest},
+    {"an example cut short is refused", cut_short},
+    {"a length that reaches beyond its record is refused", lengths_that_lie},
+    {"a text that could end a line is refused", texts_that_smuggle},
+    {"a header over the limits is not made", too_much},
+    {"every error has its code", codes},
+    CU_TEST_INFO_NULL,
 };
 
 CU_SuiteInfo codec_suites[] = {
-	{ .pName = "link/codec", .pInitFunc = read_spec, .pCleanupFunc = forget_spec, .pTests = codec_tests },
-	CU_SUITE_INFO_NULL,
+    {.pName = "link/codec",
+	.pInitFunc = read_spec,
+	.pCleanupFunc = forget_spec,
+	.pTests = codec_tests},
+    CU_SUITE_INFO_NULL,
 };

@@ -29,8 +29,8 @@ tear_down(void)
 static void
 start(unsigned capacity)
 {
-	client = (struct client){ 0 };
-	server = (struct server){ 0 };
+	client = (struct client){0};
+	server = (struct server){0};
 	world_mark(&world);
 	world_move(&world);
 	hub = world_hub(&world, 0, 0, 1, &client_ops, &client);
@@ -91,7 +91,6 @@ big_bodies(void)
 	CU_ASSERT_EQUAL(world_since(&world, LNK__ERRORS), 0);
 	stop();
 }
-
 
 /* ---- more than one worker, more than one balancer ---- */
 
@@ -158,7 +157,7 @@ seven_ok(void *arg)
 static void
 shares_move_to_the_busy(void)
 {
-	struct client other = { 0 };
+	struct client other = {0};
 	struct lnk_hub *second;
 	struct call calls[8];
 	int open = 0;
@@ -233,9 +232,9 @@ wait_for(bool (*condition)(void *dealer), void *dealer)
 static void *
 bare_server(const struct w_keys *keys, const char *name, uint64_t session)
 {
-	const struct lnk__greeting hello = { .workers = 1, .window = 1000, .epoch = session,
-		.name = w_view_of(name) };
-	W_AUTO(w_buf_fini) struct w_buf batch = { 0 };
+	const struct lnk__greeting hello = {
+	    .workers = 1, .window = 1000, .epoch = session, .name = w_view_of(name)};
+	W_AUTO(w_buf_fini) struct w_buf batch = {0};
 	void *dealer = world_dealer(&world, keys);
 
 	CU_ASSERT_FATAL(wait_for(can_send, dealer));
@@ -261,7 +260,7 @@ next_goaway(void *dealer)
 		struct w_view rest;
 
 		if (len < 0 ||
-		    lnk__batch_parse((struct w_view){ bytes, (size_t)len }, &batch, &rest) < 0)
+		    lnk__batch_parse((struct w_view){bytes, (size_t)len}, &batch, &rest) < 0)
 			continue;
 		if (lnk__record_parse(&rest, &record) == 1 && record.type == LNK__GOAWAY &&
 		    lnk__goaway_parse(record.body, &goaway) == W_OK)
@@ -345,8 +344,9 @@ up_twice(void *arg)
 static void
 session_restarts(void)
 {
-	const struct lnk__greeting hello = { .workers = 1, .window = 1000, .name = W_VIEW("server-1") };
-	W_AUTO(w_buf_fini) struct w_buf batch = { 0 };
+	const struct lnk__greeting hello = {
+	    .workers = 1, .window = 1000, .name = W_VIEW("server-1")};
+	W_AUTO(w_buf_fini) struct w_buf batch = {0};
 	void *dealer;
 
 	start(0);
@@ -373,7 +373,7 @@ session_restarts(void)
 static void
 unknown_session(void)
 {
-	W_AUTO(w_buf_fini) struct w_buf batch = { 0 };
+	W_AUTO(w_buf_fini) struct w_buf batch = {0};
 	void *dealer;
 
 	start(0);
@@ -410,7 +410,7 @@ refused_twice(void *arg)
 static void
 keys_not_admitted(void)
 {
-	struct w_keys stranger = { .dir = world.dir, .name = "server-1" };
+	struct w_keys stranger = {.dir = world.dir, .name = "server-1"};
 	uint64_t before;
 	void *unknown, *balancer;
 
@@ -562,7 +562,7 @@ idle_link_stays(void)
 static void
 own_pause_is_no_loss(void)
 {
-	struct timespec pause = { .tv_sec = 1 };
+	struct timespec pause = {.tv_sec = 1};
 
 	start(8);
 	CU_ASSERT_FATAL(world_until(&world, client_is_up, &client));
@@ -573,27 +573,27 @@ own_pause_is_no_loss(void)
 }
 
 static CU_TestInfo wire_tests[] = {
-	{ "a request and its response", request_and_response },
-	{ "10 MiB there and back, thrice at once", big_bodies },
-	{ "all workers of a balancer are dialled", all_workers_are_dialled },
-	{ "shares move to the busy balancer, the capacity holds", shares_move_to_the_busy },
-	{ "a server that dies is lost at once", server_dies },
-	{ "a server that hangs is lost after three beats", server_hangs },
-	{ "a server that restarts ends its old session", server_restarts },
-	{ "a session begun anew on the same connection ends the old one", session_restarts },
-	{ "a batch of an unknown session is sent away", unknown_session },
-	{ "a server cannot take another's name", another_ones_name },
-	{ "unknown keys and those of other roles stay out", keys_not_admitted },
-	{ "garbage ends its sender's session and nobody else's", garbage },
-	{ "a balancer that stops says so", balancer_stops },
-	{ "a server that drains finishes its requests", server_drains },
-	{ "a server finds a balancer that comes back", balancer_comes_back },
-	{ "an idle link stays up", idle_link_stays },
-	{ "an own pause is not taken for the others' death", own_pause_is_no_loss },
-	CU_TEST_INFO_NULL,
+    {"a request and its response", request_and_response},
+    {"10 MiB there and back, thrice at once", big_bodies},
+    {"all workers of a balancer are dialled", all_workers_are_dialled},
+    {"shares move to the busy balancer, the capacity holds", shares_move_to_the_busy},
+    {"a server that dies is lost at once", server_dies},
+    {"a server that hangs is lost after three beats", server_hangs},
+    {"a server that restarts ends its old session", server_restarts},
+    {"a session begun anew on the same connection ends the old one", session_restarts},
+    {"a batch of an unknown session is sent away", unknown_session},
+    {"a server cannot take another's name", another_ones_name},
+    {"unknown keys and those of other roles stay out", keys_not_admitted},
+    {"garbage ends its sender's session and nobody else's", garbage},
+    {"a balancer that stops says so", balancer_stops},
+    {"a server that drains finishes its requests", server_drains},
+    {"a server finds a balancer that comes back", balancer_comes_back},
+    {"an idle link stays up", idle_link_stays},
+    {"an own pause is not taken for the others' death", own_pause_is_no_loss},
+    CU_TEST_INFO_NULL,
 };
 
 CU_SuiteInfo wire_suites[] = {
-	{ .pName = "link/wire", .pInitFunc = set_up, .pCleanupFunc = tear_down, .pTests = wire_tests },
-	CU_SUITE_INFO_NULL,
+    {.pName = "link/wire", .pInitFunc = set_up, .pCleanupFunc = tear_down, .pTests = wire_tests},
+    CU_SUITE_INFO_NULL,
 };

@@ -16,8 +16,8 @@ static unsigned
 free_ports(void)
 {
 	for (int tries = 0; tries < 100; tries++) {
-		struct sockaddr_in addr = { .sin_family = AF_INET,
-			.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		struct sockaddr_in addr = {
+		    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 		socklen_t len = sizeof(addr);
 		W_AUTO(w_close) int one = socket(AF_INET, SOCK_STREAM, 0);
 		W_AUTO(w_close) int two = socket(AF_INET, SOCK_STREAM, 0);
@@ -38,13 +38,14 @@ void
 world_move(struct world *world)
 {
 	for (int i = 0; i < 2; i++)
-		snprintf(world->address[i], sizeof(world->address[i]), "127.0.0.1:%u", free_ports());
+		snprintf(
+		    world->address[i], sizeof(world->address[i]), "127.0.0.1:%u", free_ports());
 }
 
 static void
 make_cluster(struct world *world)
 {
-	static const char *const names[] = { "balancer-1", "balancer-2", "server-1", "server-2" };
+	static const char *const names[] = {"balancer-1", "balancer-2", "server-1", "server-2"};
 
 	for (unsigned i = 0; i < W_NELEM(names); i++) {
 		struct w_member *member = &world->members[i];
@@ -83,10 +84,10 @@ make_keys(struct world *world, struct w_fault *fault)
 bool
 world_open(struct world *world)
 {
-	struct w_fault fault = { 0 };
+	struct w_fault fault = {0};
 	int rc;
 
-	*world = (struct world){ 0 };
+	*world = (struct world){0};
 	snprintf(world->dir, sizeof(world->dir), "/tmp/weir-link-XXXXXX");
 	if (mkdtemp(world->dir) == NULL)
 		return false;
@@ -171,9 +172,9 @@ too_late(void *arg)
 static bool
 run(struct world *world, bool (*condition)(void *arg), void *arg, w_usec limit)
 {
-	struct wait wait = { .loop = &world->loop, .condition = condition, .arg = arg };
+	struct wait wait = {.loop = &world->loop, .condition = condition, .arg = arg};
 
-	wait.timer = (struct w_timer){ .fire = too_late, .arg = &wait };
+	wait.timer = (struct w_timer){.fire = too_late, .arg = &wait};
 	w_turn_add(&world->loop, &wait.turn, W_TURN_CLIENTS, look, &wait);
 	w_timer_start(&world->loop, &wait.timer, limit, 0);
 	w_loop_again(&world->loop);
@@ -217,8 +218,8 @@ world_hub(struct world *world, unsigned index, unsigned worker, unsigned workers
     const struct lnk_hub_ops *ops, void *arg)
 {
 	const struct lnk_hub_config config = {
-		.worker = worker, .workers = workers, .ops = ops, .arg = arg };
-	struct w_fault fault = { 0 };
+	    .worker = worker, .workers = workers, .ops = ops, .arg = arg};
+	struct w_fault fault = {0};
 	struct lnk_hub *hub = NULL;
 	int rc = open_hub(world, &config, index, &hub, &fault);
 
@@ -231,7 +232,7 @@ world_hub(struct world *world, unsigned index, unsigned worker, unsigned workers
 struct lnk_hub *
 world_hub_try(struct world *world, unsigned index, const struct lnk_hub_ops *ops, void *arg)
 {
-	const struct lnk_hub_config config = { .workers = 1, .ops = ops, .arg = arg };
+	const struct lnk_hub_config config = {.workers = 1, .ops = ops, .arg = arg};
 	struct lnk_hub *hub = NULL;
 
 	open_hub(world, &config, index, &hub, NULL);
@@ -241,20 +242,20 @@ world_hub_try(struct world *world, unsigned index, const struct lnk_hub_ops *ops
 struct lnk_spoke *
 world_spoke(struct world *world, unsigned capacity, const struct lnk_spoke_ops *ops, void *arg)
 {
-	const struct lnk_spoke_config config = { .zmq = world->zmq,
-		.loop = &world->loop,
-		.keys = world->server[0],
-		.node = world->server[0]->name,
-		.worker = 0,
-		.workers = 1,
-		.cluster = &world->cluster,
-		.capacity = capacity,
-		.meter = world->meter,
-		.metrics = world->base,
-		.ops = ops,
-		.arg = arg };
+	const struct lnk_spoke_config config = {.zmq = world->zmq,
+	    .loop = &world->loop,
+	    .keys = world->server[0],
+	    .node = world->server[0]->name,
+	    .worker = 0,
+	    .workers = 1,
+	    .cluster = &world->cluster,
+	    .capacity = capacity,
+	    .meter = world->meter,
+	    .metrics = world->base,
+	    .ops = ops,
+	    .arg = arg};
 	struct lnk_spoke *spoke = NULL;
-	struct w_fault fault = { 0 };
+	struct w_fault fault = {0};
 	int rc = lnk_spoke_new(&config, &spoke, &fault);
 
 	if (rc < 0)

@@ -39,11 +39,11 @@ void world_for(struct world *world, w_usec time);
 struct lnk_hub *world_hub(struct world *world, unsigned index, unsigned worker, unsigned workers,
     const struct lnk_hub_ops *ops, void *arg);
 /* The only worker's hub; NULL without complaint when the port is taken. */
-struct lnk_hub *world_hub_try(struct world *world, unsigned index, const struct lnk_hub_ops *ops,
-    void *arg);
+struct lnk_hub *world_hub_try(
+    struct world *world, unsigned index, const struct lnk_hub_ops *ops, void *arg);
 /* A spoke of server-1. */
-struct lnk_spoke *world_spoke(struct world *world, unsigned capacity, const struct lnk_spoke_ops *ops,
-    void *arg);
+struct lnk_spoke *world_spoke(
+    struct world *world, unsigned capacity, const struct lnk_spoke_ops *ops, void *arg);
 /* A bare socket of the test's own that speaks to balancer-1's worker 0 with these keys. */
 void *world_dealer(struct world *world, const struct w_keys *keys);
 /* A metric's growth since world_mark(). */

@@ -112,13 +112,18 @@ bytes(struct weir_request *req)
 	return rc;
 }
 
-/* Promises ten bytes and sends five. */
+/* Promises twice what it sends. */
 static int
 broken(struct weir_request *req)
 {
-	int rc = weir_begin(req, 200, "text/plain", 10);
+	static const char piece[1000];
+	int64_t count = 0;
+	int rc = weir_param_int(req, "count", 0, 1000, &count);
 
-	return rc < 0 ? rc : weir_write(req, "12345", 5);
+	rc = rc < 0 ? rc : weir_begin(req, 200, "text/plain", 2000 * count);
+	for (; rc == WEIR_OK && count > 0; count--)
+		rc = weir_write(req, piece, sizeof(piece));
+	return rc;
 }
 
 static int
@@ -157,7 +162,7 @@ blocking(struct weir_request *req)
 	int rc = got < 0 ? (int)got : weir_sleep(req, 1000);
 
 	usleep(1000);
-	rc = rc < 0 ? rc : weir_begin(req, 200, "text/plain", -1);
+	rc = rc < 0 ? rc : weir_begin(req, 200, "text/plain", got * 100);
 	for (int i = 0; rc == WEIR_OK && i < 100; i++)
 		rc = weir_write(req, piece, (size_t)got);
 	return rc;
@@ -207,7 +212,7 @@ const struct weir_route stage_routes[] = {
 	{ "POST", "/measure", measure, 0 },
 	{ "POST", "/unread", nothing, 0 },
 	{ "GET", "/bytes/{n}", bytes, 0 },
-	{ "GET", "/broken", broken, 0 },
+	{ "GET", "/broken/{count}", broken, 0 },
 	{ "GET", "/sleep/{ms}", sleepy, 0 },
 	{ "GET", "/offload", offload, 0 },
 	{ "POST", "/blocking", blocking, WEIR_BLOCKING },

@@ -4,6 +4,7 @@
 #include "server/target.h"
 #include "tests/unit/server/suites.h"
 
+#include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
 #include <stdio.h>
 
@@ -148,11 +149,10 @@ members_are_found(void)
 	const struct srv_member *member;
 	static const char text[] = " {\"a\":\"x\\n\\u00e9\\ud83d\\ude00\\/\", \"n\" : -12, \"t\":true,"
 	    "\"f\":false,\"z\":null,\"o\":{\"a\":[1,{}]},\"l\":[],\"\\u0061b\":\"\"} \r\n";
-
 	const char *why;
 	size_t at;
 
-	CU_ASSERT_EQUAL_FATAL(srv__object_parse(&arena, W_VIEW(text), &object, &why, &at), W_OK);
+	CU_ASSERT_EQUAL_FATAL(srv__object_parse(&arena, w_view_of(text), &object, &why, &at), W_OK);
 	CU_ASSERT_EQUAL(object.count, 8);
 	member = srv__object_find(&object, W_VIEW("a"));
 	CU_ASSERT_PTR_NOT_NULL_FATAL(member);
