@@ -13,6 +13,7 @@
 #include "config.h"
 #endif
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -512,10 +513,13 @@ take_results(struct dbt__lane *lane)
 	return true;
 }
 
-/* Before it is given up: its last words may say what was done and what was not. */
-static void
-hear_out(struct dbt__lane *lane, const char *why)
+void
+dbt__lane_hear_out(struct dbt__lane *lane, const char *why)
 {
+	if (lane->state != DBT__OPEN) {
+		dbt__lane_lose(lane, why);
+		return;
+	}
 	(void)PQconsumeInput(lane->conn);
 	if (lane->count == 0)
 		(void)PQisBusy(lane->conn); /* reads notices and goodbyes */
@@ -531,12 +535,38 @@ flush(struct dbt__lane *lane)
 	int rc = PQflush(lane->conn);
 
 	if (rc < 0) {
-		hear_out(lane, "cannot send");
+		dbt__lane_hear_out(lane, "cannot send");
 		return;
 	}
 	lane->blocked = rc > 0;
 	dbt__watch_set(&lane->watch, PQsocket(lane->conn),
 	    UV_READABLE | (lane->blocked ? UV_WRITABLE : 0));
+}
+
+/*
+ * Has the peer hung up on an idle lane? What is not sent is not in doubt, so for a write the
+ * question is worth a system call.
+ */
+static bool
+is_over(const struct dbt__lane *lane)
+{
+	char byte;
+	ssize_t got;
+
+	if (lane->pool->class != DBT__WRITE || lane->count > 0)
+		return false;
+	got = recv(PQsocket(lane->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+/* Something has come unasked: a notice, a parameter, a goodbye, or the end. */
+static bool
+is_still_fine(struct dbt__lane *lane)
+{
+	if (PQconsumeInput(lane->conn) == 0)
+		return false;
+	(void)PQisBusy(lane->conn);
+	return !lane->ended && PQstatus(lane->conn) == CONNECTION_OK;
 }
 
 void
@@ -545,6 +575,10 @@ dbt__lane_send(struct dbt__lane *lane)
 	bool many = lane->todo_count > 1;
 	struct w_list *node;
 
+	if (is_over(lane) && !is_still_fine(lane)) {
+		dbt__lane_hear_out(lane, "the connection was lost");
+		return;
+	}
 	if (many)
 		cork(lane, 1);
 	while ((node = w_list_shift(&lane->todo)) != NULL) {
@@ -554,7 +588,7 @@ dbt__lane_send(struct dbt__lane *lane)
 		if (!send_job(lane, job)) {
 			/* It has no Sync behind it, so it cannot have had an effect. */
 			dbt__job_lost(job, lane, NULL, false);
-			hear_out(lane, "cannot send");
+			dbt__lane_hear_out(lane, "cannot send");
 			return;
 		}
 	}
@@ -613,7 +647,7 @@ on_ready(void *arg, int events)
 		if (lane->state != DBT__OPEN)
 			return;
 		if (!alive || lane->ended || PQstatus(lane->conn) != CONNECTION_OK) {
-			hear_out(lane, "the connection was lost");
+			dbt__lane_hear_out(lane, "the connection was lost");
 			return;
 		}
 		if (lane->count == 0 && !lane->taken &&

@@ -58,7 +58,7 @@ static void
 lose_pool(struct dbt__pool *pool, const char *why)
 {
 	while (!w_list_empty(&pool->lanes))
-		dbt__lane_lose(w_list_entry(pool->lanes.next, struct dbt__lane, node), why);
+		dbt__lane_hear_out(w_list_entry(pool->lanes.next, struct dbt__lane, node), why);
 }
 
 static void

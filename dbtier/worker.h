@@ -215,6 +215,8 @@ void dbt__lane_give(struct dbt__lane *lane, struct dbt__job *job);
 void dbt__lane_send(struct dbt__lane *lane);
 /* End it; its jobs are run again elsewhere or fail. why: for the log, NULL for a quiet end. */
 void dbt__lane_lose(struct dbt__lane *lane, const char *why);
+/* The same after reading what has come: it may say what was done and what was not. */
+void dbt__lane_hear_out(struct dbt__lane *lane, const char *why);
 /* The server does not know, or should not know any more, the statement of this flight. */
 void dbt__lane_forget(struct dbt__lane *lane, const struct dbt__flight *flight);
 /* Give back what a transaction had taken. */

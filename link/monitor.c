@@ -59,6 +59,7 @@ static int
 watch(struct lnk__monitor *monitor)
 {
 	uv_poll_t *poll;
+	unsigned event;
 	int fd = -1;
 	size_t size = sizeof(fd);
 
@@ -72,6 +73,9 @@ watch(struct lnk__monitor *monitor)
 	monitor->poll = poll;
 	poll->data = monitor;
 	uv_poll_start(poll, UV_READABLE, on_poll);
+	/* The descriptor tells of events only after somebody has found that there are none. */
+	while (read_event(monitor, &event))
+		monitor->event(event, monitor->arg);
 	return W_OK;
 }
 

@@ -17,7 +17,7 @@
 #include "link/peer.h"
 
 #define SPOKE_BUDGET 64		   /* messages received from one peer in one turn */
-#define SPOKE_WAIT_MAX (8 * W_SEC) /* between HELLOs after being sent away */
+#define SPOKE_WAIT_MAX (8 * W_SEC) /* between HELLOs when something is wrong */
 #define SPOKE_STEADY (10 * W_SEC)  /* a session of this age was no mistake */
 #define SPOKE_GOODBYE 200	   /* milliseconds that the last messages may take */
 
@@ -44,7 +44,7 @@ struct dial {
 	struct lnk__monitor monitor;
 	w_usec hello_at;   /* next HELLO */
 	w_usec opened_at;  /* WELCOME came */
-	unsigned refusals; /* sessions in a row that the hub ended */
+	unsigned refusals; /* sessions in a row that ended because something is wrong */
 };
 
 static struct lnk_spoke *
@@ -198,8 +198,7 @@ spoke_admit(struct lnk_peer *peer, const struct lnk__greeting *greeting)
 	    greeting->worker != dial->worker)
 		return lnk__peer_doom(peer, -W_EPROTO,
 		    "worker %u of '%.*s' answered where worker %u of '%s' was dialled: check the "
-		    "link "
-		    "addresses of the cluster file",
+		    "link addresses of the cluster file",
 		    greeting->worker, W_VIEW_ARG(greeting->name), dial->worker, dial->balancer);
 	dial->opened_at = w_now();
 	spoke->divide = true;
@@ -209,15 +208,15 @@ spoke_admit(struct lnk_peer *peer, const struct lnk__greeting *greeting)
 	return W_OK;
 }
 
-/* A hub that sends us away is asked less and less often. */
+/* A hub with which something is wrong is asked less and less often. */
 static w_usec
-wait_after(struct dial *dial, bool sent_away)
+wait_after(struct dial *dial, bool wrong)
 {
 	w_usec wait = LNK_BEAT;
 
 	if (dial->opened_at != 0 && w_now() - dial->opened_at > SPOKE_STEADY)
 		dial->refusals = 0;
-	if (!sent_away)
+	if (!wrong)
 		return wait;
 	for (unsigned i = 0; i < dial->refusals && wait < SPOKE_WAIT_MAX; i++)
 		wait *= 2;
@@ -244,15 +243,15 @@ spoke_bury(struct lnk_peer *peer)
 	struct lnk_spoke *spoke = spoke_of(peer->end);
 	struct dial *dial = dial_of(peer);
 	void *arg = peer->arg;
-	/* LOST: the hub does not know the session, as after its own pause. It wants a new one. */
-	bool sent_away = peer->parted && peer->doom != -W_ELOST && peer->doom != -W_ESHUTDOWN;
+	/* What is wrong between the two will hardly be right in a moment. LOST is not of that kind. */
+	bool wrong = peer->doom != -W_ELOST && peer->doom != -W_ESHUTDOWN;
 
 	log_down(dial);
 	lnk__peer_down(peer, peer->doom, -W_ELOST);
 	lnk__peer_fini(peer);
 	lnk__peer_init(peer, &spoke->end, new_session());
 	peer->arg = arg;
-	dial->hello_at = w_now() + wait_after(dial, sent_away);
+	dial->hello_at = w_now() + wait_after(dial, wrong);
 	dial->opened_at = 0;
 	spoke->divide = true;
 	divide_if_due(spoke);

@@ -357,12 +357,29 @@ make_alert(struct mon_rules *rules, const struct mon_rule *rule, const struct mo
 	return alert;
 }
 
+/* What a reason is in words. */
+static const char *
+explain(const char *reason)
+{
+	static const char *const words[MON_REASON_COUNT] = {
+		[MON_R_NEVER_SEEN] = "it never reported",
+		[MON_R_STOPPED] = "it was stopped",
+		[MON_R_DISCONNECTED] = "its connection broke",
+		[MON_R_SILENT] = "it is silent",
+	};
+
+	for (int i = MON_R_NEVER_SEEN; i < MON_REASON_COUNT; i++)
+		if (strcmp(reason, mon_reason_name((enum mon_reason)i)) == 0)
+			return words[i];
+	return reason;
+}
+
 static void
 summarise(struct mon_alert *alert)
 {
 	if (strcmp(alert->what, "node_gone") == 0 && alert->reason != NULL)
-		snprintf(alert->summary, sizeof(alert->summary), "%s %s is gone: %s", alert->role,
-		    alert->node, alert->reason);
+		snprintf(alert->summary, sizeof(alert->summary), "%s (%s) is gone: %s", alert->node,
+		    alert->role, explain(alert->reason));
 	else if (strcmp(alert->what, "no_primary") == 0)
 		snprintf(alert->summary, sizeof(alert->summary),
 		    "no database of cluster %s is primary: writes wait", alert->cluster);

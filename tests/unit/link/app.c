@@ -289,6 +289,18 @@ const struct lnk_spoke_ops server_ops = {
     .peer_down = server_peer_down,
 };
 
+/* The others keep their order: the oldest first. */
+void
+server_answer_one(struct server *server, unsigned index)
+{
+	struct lnk_stream *stream = server->held[index];
+
+	server->held_count--;
+	memmove(&server->held[index], &server->held[index + 1],
+	    (server->held_count - index) * sizeof(server->held[0]));
+	respond(stream, 204, 0, true);
+}
+
 void
 server_answer(struct server *server)
 {

@@ -56,6 +56,7 @@ int call_open(struct call *call, struct client *client, struct lnk_peer *peer, c
     size_t body);
 /* Send what the window takes. */
 void call_pump(struct call *call);
+void server_answer_one(struct server *server, unsigned index);
 /* Answer the requests that are held, 204 without a body. */
 void server_answer(struct server *server);
 

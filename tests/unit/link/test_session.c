@@ -142,6 +142,36 @@ many_streams_and_old_ones(void)
 	pair_free(&pair);
 }
 
+/* Numbers that share a place in the table, and leave it in any order. */
+static void
+streams_at_random(void)
+{
+	enum { MOST = 64, ROUNDS = 3000 };
+	struct pair *pair = pair_new(MOST);
+	static struct call calls[ROUNDS];
+
+	for (int i = 0; i < ROUNDS; i++) {
+		unsigned victim;
+
+		CU_ASSERT_EQUAL_FATAL(open_call(pair, &calls[i], "/hold", 0), W_OK);
+		pair_run(pair);
+		if (pair->server.held_count < MOST && i % 7 != 0)
+			continue;
+		/* Mostly old ones stay, so that young ones have to step aside. */
+		victim = (unsigned)(w_random() % pair->server.held_count);
+		server_answer_one(&pair->server, W_MAX(victim, pair->server.held_count / 2));
+		pair_run(pair);
+	}
+	CU_ASSERT_EQUAL(pair->server.requests, ROUNDS);
+	for (unsigned i = 0; i < pair->server.held_count; i++)
+		CU_ASSERT_PTR_NOT_NULL(
+		    lnk__stream_find(&pair->hub.peer, pair->server.held[i]->number));
+	server_answer(&pair->server);
+	pair_run(pair);
+	CU_ASSERT_EQUAL(pair->client.ok, ROUNDS);
+	pair_free(&pair);
+}
+
 /* ---- windows ---- */
 
 static void
@@ -402,6 +432,28 @@ dead_connection(void)
 	pair_free(&pair);
 }
 
+/* A peer whose queue stays full is lost before its backlog takes all memory. */
+static void
+endless_backlog(void)
+{
+	W_AUTO(w_buf_fini) struct w_buf batch = {0};
+	struct pair *pair = pair_new(4);
+
+	pair->hub.full = true;
+	while (!pair->hub.buried) {
+		forge(&batch);
+		for (int i = 0; i < 10000; i++)
+			lnk__put_number(&batch, LNK__PING, 0, 1);
+		if (inject(&pair->hub, &batch) < 0)
+			break;
+		lnk__end_turn(&pair->hub.end);
+		CU_ASSERT_FATAL(pair_metric(pair, LNK__BACKLOG) < LNK__BACKLOG_MAX + LNK_BATCH_MAX);
+	}
+	CU_ASSERT_EQUAL(pair->client.down_err, -W_ELOST);
+	CU_ASSERT_EQUAL(pair_metric(pair, LNK__BACKLOG), 0);
+	pair_free(&pair);
+}
+
 /* ---- goodbyes ---- */
 
 static void
@@ -554,9 +606,49 @@ make_short_record(struct w_buf *batch)
 	batch->len -= 1;
 }
 
+/* A record of each kind that is one byte too short for what it has to say. */
+static void
+make_short(struct w_buf *batch, enum lnk__type type, uint64_t stream)
+{
+	lnk__put_data(batch, stream, W_VIEW("abc"), false);
+	batch->ptr[LNK__BATCH_HEADER + 4] = (char)type;
+}
+
+#define MAKE_SHORT(name, type, stream)                                                             \
+	static void name(struct w_buf *batch)                                                      \
+	{                                                                                          \
+		make_short(batch, type, stream);                                                   \
+	}
+MAKE_SHORT(make_short_credit, LNK__CREDIT, 0)
+MAKE_SHORT(make_short_request, LNK__REQUEST, 2)
+MAKE_SHORT(make_short_response, LNK__RESPONSE, 1)
+MAKE_SHORT(make_short_window, LNK__WINDOW, 1)
+MAKE_SHORT(make_short_reset, LNK__RESET, 1)
+MAKE_SHORT(make_short_ping, LNK__PING, 0)
+MAKE_SHORT(make_short_pong, LNK__PONG, 0)
+MAKE_SHORT(make_short_goaway, LNK__GOAWAY, 0)
+
+static void
+make_long_data(struct w_buf *batch)
+{
+	static char zeros[LNK_DATA_MAX + 1];
+
+	lnk__put_data(batch, 1, (struct w_view){zeros, sizeof(zeros)}, false);
+}
+
 static void
 rules(void)
 {
+	breaks(make_short_credit, true);
+	breaks(make_short_request, false);
+	breaks(make_short_response, true);
+	breaks(make_short_window, true);
+	breaks(make_short_window, false);
+	breaks(make_short_reset, true);
+	breaks(make_short_ping, true);
+	breaks(make_short_pong, false);
+	breaks(make_short_goaway, true);
+	breaks(make_long_data, true);
 	breaks(make_noise, true);
 	breaks(make_noise, false);
 	breaks(make_unknown_stream, true);
@@ -662,6 +754,7 @@ static CU_TestInfo credit_tests[] = {
     {"a request above the capacity is refused, not started", above_capacity_is_refused},
     {"credit can be lowered", credit_can_be_lowered},
     {"credit and windows said again do no harm", repetition_is_harmless},
+    {"streams that end in any order are found", streams_at_random},
     {"old streams among thousands of new ones are found", many_streams_and_old_ones},
     CU_TEST_INFO_NULL,
 };
@@ -682,6 +775,7 @@ static CU_TestInfo stream_tests[] = {
 static CU_TestInfo session_tests[] = {
     {"a full queue delays requests and keeps their order", full_queue},
     {"a full queue stops bodies at 1 MiB", full_queue_stops_bodies},
+    {"a peer that never reads is lost at 64 MiB", endless_backlog},
     {"a dead connection ends all streams with LOST", dead_connection},
     {"a server that drains finishes what it has and refuses the rest", drain},
     {"GOAWAY with NOW ends the session in order", goaway_now},
