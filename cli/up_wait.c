@@ -49,6 +49,39 @@ schema_loaded(struct up *up)
 	return rc == W_OK || rc == -W_ECONFLICT;
 }
 
+/* A replica that has not replayed the schema yet would answer that there is no such table. */
+static bool
+schema_on(struct up *up, const struct w_member *node, const char *sql)
+{
+	W_AUTO(w_free) char *dsn = cli_admin_dsn(up->cluster, node);
+	W_AUTO(w_free) struct dbt_schema_file *files = NULL;
+	struct w_fault fault = { 0 };
+	size_t count = 0;
+
+	if (dbt_schema_status(dsn, sql, &files, &count, &fault) < 0) {
+		waiting_for(up, "%s: %s", node->name, fault.text);
+		return false;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!files[i].applied) {
+			waiting_for(up, "%s to replay %s", node->name, files[i].name);
+			return false;
+		}
+	return true;
+}
+
+static bool
+schema_everywhere(struct up *up)
+{
+	W_AUTO(w_free) char *sql = cli_find_sql();
+	const struct w_member *node;
+
+	for (unsigned i = 0; (node = w_cluster_nth(up->cluster, W_DATABASE, i)) != NULL; i++)
+		if (!schema_on(up, node, sql))
+			return false;
+	return true;
+}
+
 static bool
 node_up(struct up *up, json_t *nodes, const struct w_member *member)
 {
@@ -150,7 +183,8 @@ wait_main(void *arg)
 {
 	struct up *up = w_typed(arg, UP_MAGIC);
 
-	if (wait_until(up, schema_loaded) && wait_until(up, nodes_up) && wait_until(up, all_answer))
+	if (wait_until(up, schema_loaded) && wait_until(up, schema_everywhere) &&
+	    wait_until(up, nodes_up) && wait_until(up, all_answer))
 		w_loop_call(&up->loop, up->serving, up);
 	return NULL;
 }

@@ -170,8 +170,7 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 		return;
 	}
 	if (!in_tx && job->intent == DBT_READ && role == DBT_REPLICA && !job->only_primary &&
-	    strncmp(state, "40", 2) == 0) {
-		/* On a standby that is a conflict with recovery; there is none on the primary. */
+	    dbt__is_standby_only(state)) {
 		job->only_primary = true;
 		dbt__job_requeue(job);
 		return;

@@ -73,6 +73,23 @@ dbt__is_stale_plan(const PGresult *result)
 }
 
 bool
+dbt__is_standby_only(const char *state)
+{
+	static const char *const prefixes[] = {
+		"40",    /* conflict with recovery */
+		"42P01", /* no such table, column, function, schema: it may not have replayed */
+		"42703", /* their making yet */
+		"42883",
+		"3F000",
+	};
+
+	for (unsigned i = 0; i < W_NELEM(prefixes); i++)
+		if (strncmp(state, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+bool
 dbt__is_unreplicated(const PGresult *notice)
 {
 	return strcmp(field(notice, PG_DIAG_SOURCE_FUNCTION), "SyncRepWaitForLSN") == 0;

@@ -16,6 +16,8 @@ void dbt__sql_error_set(struct dbt_sql_error *error, const PGresult *result);
 bool dbt__is_goodbye(const PGresult *result);
 /* "cached plan must not change result type", whatever the server's language. */
 bool dbt__is_stale_plan(const PGresult *result);
+/* An error that a standby gives and the primary may not: so the read runs there once more. */
+bool dbt__is_standby_only(const char *state);
 /* The warning that a commit was not waited for, whatever the server's language. */
 bool dbt__is_unreplicated(const PGresult *notice);
 

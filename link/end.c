@@ -28,6 +28,7 @@ lnk__end_init(struct lnk__end *end)
 {
 	w_list_init(&end->dirty);
 	w_list_init(&end->blocked);
+	w_list_init(&end->parted);
 	w_list_init(&end->doomed);
 	w_list_init(&end->finished);
 	w_list_init(&end->pool);
@@ -99,12 +100,27 @@ send_all(struct lnk__end *end)
 	}
 }
 
+static void
+doom_parted(struct lnk__end *end)
+{
+	struct w_list *node;
+
+	if (w_list_empty(&end->parted))
+		return;
+	if (end->drain != NULL)
+		end->drain(end);
+	while ((node = w_list_shift(&end->parted)) != NULL)
+		lnk__peer_doom(w_list_entry(node, struct lnk_peer, parted_node), -W_ELOST,
+		    "its connection is gone");
+}
+
 void
 lnk__end_turn(struct lnk__end *end)
 {
 	close_finished(end);
 	lnk__end_sweep(end);
 	send_all(end);
+	doom_parted(end);
 	lnk__end_sweep(end);
 	if (end->loop == NULL)
 		return;

@@ -16,10 +16,10 @@
 
 #define HUB_BUCKETS 256
 #define HUB_PEERS_MAX 4096
-#define HUB_BUDGET 64             /* messages received in one turn */
+#define HUB_BUDGET 64 /* messages received in one turn */
 #define HUB_PROBES 3
 #define HUB_PROBE_GAP (2 * W_MSEC) /* grows tenfold */
-#define HUB_GOODBYE 200           /* milliseconds that the last messages may take */
+#define HUB_GOODBYE 200		   /* milliseconds that the last messages may take */
 
 struct lnk_hub {
 	struct lnk__end end;
@@ -66,10 +66,11 @@ find_peer(struct lnk_hub *hub, struct w_view id)
 {
 	struct w_list *bucket = bucket_of(hub, id), *pos;
 
-	w_list_each(pos, bucket) {
+	w_list_each(pos, bucket)
+	{
 		struct hub_peer *peer = w_list_entry(pos, struct hub_peer, bucket_node);
 
-		if (w_view_eq(id, (struct w_view){ peer->id, peer->id_len }))
+		if (w_view_eq(id, (struct w_view){peer->id, peer->id_len}))
 			return peer;
 	}
 	return NULL;
@@ -109,7 +110,8 @@ send_to(struct lnk_hub *hub, struct w_view id, struct w_view batch)
 {
 	if (zmq_send(hub->socket, id.ptr, id.len, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
 		return zmq_errno() == EAGAIN ? -W_EAGAIN : -W_ELOST;
-	/* With the routing id taken, the queue has room: only a connection that dies now refuses. */
+	/* With the routing id taken, the queue has room: only a connection that dies now refuses.
+	 */
 	return zmq_send(hub->socket, batch.ptr, batch.len, ZMQ_DONTWAIT) < 0 ? -W_ELOST : W_OK;
 }
 
@@ -118,7 +120,7 @@ hub_transmit(struct lnk_peer *peer, struct w_view batch)
 {
 	struct hub_peer *to = hub_peer_of(peer);
 
-	return send_to(hub_of(peer->end), (struct w_view){ to->id, to->id_len }, batch);
+	return send_to(hub_of(peer->end), (struct w_view){to->id, to->id_len}, batch);
 }
 
 /* The same worker of the same node has another session: it began anew, whatever became of that. */
@@ -127,14 +129,16 @@ end_older(struct lnk_hub *hub, const struct lnk_peer *peer)
 {
 	struct w_list *pos;
 
-	w_list_each(pos, &hub->peers) {
+	w_list_each(pos, &hub->peers)
+	{
 		struct lnk_peer *other = &w_list_entry(pos, struct hub_peer, node)->peer;
 
 		if (other != peer && other->worker == peer->worker &&
 		    strcmp(other->name, peer->name) == 0)
 			lnk__peer_doom(other, -W_ELOST, "it began a new session");
 	}
-	/* Its streams end before the new session is announced. Nobody of the old one is on the stack. */
+	/* Its streams end before the new session is announced. Nobody of the old one is on the
+	 * stack. */
 	lnk__end_sweep(&hub->end);
 }
 
@@ -158,9 +162,10 @@ hub_bury(struct lnk_peer *peer)
 	bool orderly = peer->doom == -W_ESHUTDOWN;
 	char why[sizeof(peer->why) + 64];
 
-	w_log(orderly ? W_INFO : W_WARN, "", "link-down", "peer=%s worker=%u streams=%u rc=%s why=%s",
-	    peer->name[0] != '\0' ? peer->name : "-", peer->worker, lnk_peer_streams(peer),
-	    w_err_name(peer->doom), w_log_quote(w_view_of(peer->why), why, sizeof(why)));
+	w_log(orderly ? W_INFO : W_WARN, "", "link-down",
+	    "peer=%s worker=%u streams=%u rc=%s why=%s", peer->name[0] != '\0' ? peer->name : "-",
+	    peer->worker, lnk_peer_streams(peer), w_err_name(peer->doom),
+	    w_log_quote(w_view_of(peer->why), why, sizeof(why)));
 	lnk__peer_down(peer, peer->doom, -W_ELOST);
 	remove_peer(hub, hub_peer_of(peer));
 }
@@ -171,8 +176,8 @@ hub_bury(struct lnk_peer *peer)
 static void
 reject(struct lnk_hub *hub, struct w_view id, uint64_t session, int err, const char *text)
 {
-	const struct lnk__goaway goaway = { .err = err, .text = w_view_of(text) };
-	W_AUTO(w_buf_fini) struct w_buf batch = { 0 };
+	const struct lnk__goaway goaway = {.err = err, .text = w_view_of(text)};
+	W_AUTO(w_buf_fini) struct w_buf batch = {0};
 
 	lnk__batch_begin(&batch);
 	lnk__put_goaway(&batch, true, &goaway);
@@ -231,7 +236,7 @@ receive_batch(struct lnk_hub *hub, struct w_view id, struct w_view bytes)
 static struct w_view
 view_of_msg(zmq_msg_t *msg)
 {
-	return (struct w_view){ zmq_msg_data(msg), zmq_msg_size(msg) };
+	return (struct w_view){zmq_msg_data(msg), zmq_msg_size(msg)};
 }
 
 /* False when there is none. */
@@ -270,6 +275,17 @@ on_readable(void *arg)
 			break;
 }
 
+/* Bounded by what the socket can hold; peers may go on talking meanwhile. */
+static void
+hub_drain(struct lnk__end *end)
+{
+	struct lnk_hub *hub = hub_of(end);
+
+	for (int i = 0; i < LNK__HWM; i++)
+		if (!receive_message(hub))
+			break;
+}
+
 /* ---- time and broken connections ---- */
 
 static void
@@ -280,7 +296,8 @@ on_tick(void *arg)
 	int64_t credit = 0;
 	struct w_list *pos;
 
-	w_list_each(pos, &hub->peers) {
+	w_list_each(pos, &hub->peers)
+	{
 		struct lnk_peer *peer = &w_list_entry(pos, struct hub_peer, node)->peer;
 
 		lnk__peer_beat(peer, judge);
@@ -301,13 +318,14 @@ on_probe(void *arg)
 
 	/* Makes libzmq look at what its I/O threads have told about connections. */
 	zmq_getsockopt(hub->socket, ZMQ_EVENTS, &events, &size);
-	w_list_each(pos, &hub->peers) {
+	w_list_each(pos, &hub->peers)
+	{
 		struct lnk_peer *peer = &w_list_entry(pos, struct hub_peer, node)->peer;
 
 		if (!lnk__peer_alive(peer))
 			continue;
-		lnk__put_number(lnk__peer_batch(peer, LNK__RECORD_HEADER + 8), LNK__PING, 0,
-		    (uint64_t)w_now());
+		lnk__put_number(
+		    lnk__peer_batch(peer, LNK__RECORD_HEADER + 8), LNK__PING, 0, (uint64_t)w_now());
 		lnk__peer_send(peer);
 	}
 	lnk__end_sweep(&hub->end);
@@ -339,8 +357,8 @@ set_options(struct lnk_hub *hub, struct w_fault *fault)
 {
 	static const struct {
 		int option, value;
-	} options[] = { { ZMQ_ROUTER_MANDATORY, 1 }, { ZMQ_ROUTER_HANDOVER, 0 },
-		{ ZMQ_SNDHWM, LNK__HWM }, { ZMQ_RCVHWM, LNK__HWM }, { ZMQ_BACKLOG, 1024 } };
+	} options[] = {{ZMQ_ROUTER_MANDATORY, 1}, {ZMQ_ROUTER_HANDOVER, 0}, {ZMQ_SNDHWM, LNK__HWM},
+	    {ZMQ_RCVHWM, LNK__HWM}, {ZMQ_BACKLOG, 1024}};
 	int64_t most = LNK__MESSAGE_MAX;
 	int rc = zmq_setsockopt(hub->socket, ZMQ_MAXMSGSIZE, &most, sizeof(most));
 
@@ -361,11 +379,13 @@ open_socket(struct lnk_hub *hub, const struct lnk_hub_config *config, struct w_f
 	rc = w_addr_zmq(config->address, config->worker, endpoint, sizeof(endpoint));
 	if (rc < 0)
 		return w_fail(fault, rc,
-		    "link address '%s' of worker %u: HOST:PORT is wanted, with a port free for every worker",
+		    "link address '%s' of worker %u: HOST:PORT is wanted, with a port free for "
+		    "every worker",
 		    config->address, config->worker);
 	hub->socket = zmq_socket(config->zmq, ZMQ_ROUTER);
 	if (hub->socket == NULL)
-		return w_fail(fault, -W_EIO, "no socket for the link: %s", zmq_strerror(zmq_errno()));
+		return w_fail(
+		    fault, -W_EIO, "no socket for the link: %s", zmq_strerror(zmq_errno()));
 	rc = w_keys_server(config->keys, hub->socket, W_DOMAIN_LINK, fault);
 	if (rc == W_OK)
 		rc = set_options(hub, fault);
@@ -375,9 +395,10 @@ open_socket(struct lnk_hub *hub, const struct lnk_hub_config *config, struct w_f
 		return w_fail(fault, -W_EIO, "the link's socket cannot be monitored: %s",
 		    zmq_strerror(zmq_errno()));
 	if (zmq_bind(hub->socket, endpoint) < 0)
-		return w_fail(fault, -W_EIO, "the link cannot listen on %s: %s; every node and worker needs a port of its own",
-		    endpoint,
-		    zmq_strerror(zmq_errno()));
+		return w_fail(fault, -W_EIO,
+		    "the link cannot listen on %s: %s; every node and worker needs a port of its "
+		    "own",
+		    endpoint, zmq_strerror(zmq_errno()));
 	if (w_zsock_add(config->loop, &hub->zsock, hub->socket, on_readable, hub) < 0)
 		return w_fail(fault, -W_EIO, "the link's socket cannot be watched by its loop");
 	return W_OK;
@@ -389,26 +410,27 @@ lnk_hub_new(const struct lnk_hub_config *config, struct lnk_hub **ret, struct w_
 	W_AUTO(lnk_hub_free) struct lnk_hub *hub = w_xcalloc(1, sizeof(*hub));
 	int rc;
 
-	hub->end = (struct lnk__end){ .hub = true,
-		.loop = config->loop,
-		.meter = config->meter,
-		.metrics = config->metrics,
-		.name = config->keys->name,
-		.worker = config->worker,
-		.workers = config->workers,
-		.stream_ops = &config->ops->stream,
-		.hub_ops = config->ops,
-		.arg = config->arg,
-		.transmit = hub_transmit,
-		.admit = hub_admit,
-		.bury = hub_bury };
+	hub->end = (struct lnk__end){.hub = true,
+	    .loop = config->loop,
+	    .meter = config->meter,
+	    .metrics = config->metrics,
+	    .name = config->keys->name,
+	    .worker = config->worker,
+	    .workers = config->workers,
+	    .stream_ops = &config->ops->stream,
+	    .hub_ops = config->ops,
+	    .arg = config->arg,
+	    .transmit = hub_transmit,
+	    .admit = hub_admit,
+	    .bury = hub_bury,
+	    .drain = hub_drain};
 	lnk__end_init(&hub->end);
 	w_list_init(&hub->peers);
 	for (size_t i = 0; i < HUB_BUCKETS; i++)
 		w_list_init(&hub->buckets[i]);
-	hub->monitor = (struct lnk__monitor){ .loop = config->loop, .event = on_event, .arg = hub };
-	hub->tick = (struct w_timer){ .fire = on_tick, .arg = hub };
-	hub->probe = (struct w_timer){ .fire = on_probe, .arg = hub };
+	hub->monitor = (struct lnk__monitor){.loop = config->loop, .event = on_event, .arg = hub};
+	hub->tick = (struct w_timer){.fire = on_tick, .arg = hub};
+	hub->probe = (struct w_timer){.fire = on_probe, .arg = hub};
 
 	rc = open_socket(hub, config, fault);
 	if (rc < 0)

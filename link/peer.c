@@ -25,6 +25,7 @@ lnk__peer_init(struct lnk_peer *peer, struct lnk__end *end, uint64_t session)
 	w_list_init(&peer->backlog);
 	w_list_init(&peer->dirty_node);
 	w_list_init(&peer->blocked_node);
+	w_list_init(&peer->parted_node);
 	w_list_init(&peer->doomed_node);
 	peer->heard = peer->said = lnk__now(end);
 }
@@ -50,6 +51,7 @@ lnk__peer_fini(struct lnk_peer *peer)
 	drop_backlog(peer);
 	w_list_remove(&peer->dirty_node);
 	w_list_remove(&peer->blocked_node);
+	w_list_remove(&peer->parted_node);
 	w_list_remove(&peer->doomed_node);
 	w_buf_fini(&peer->batch);
 	lnk__table_fini(&peer->table);
@@ -58,7 +60,8 @@ lnk__peer_fini(struct lnk_peer *peer)
 bool
 lnk__peer_alive(const struct lnk_peer *peer)
 {
-	return (peer->state == LNK__OPEN || peer->state == LNK__DRAINING) && peer->doom == 0;
+	return (peer->state == LNK__OPEN || peer->state == LNK__DRAINING) && peer->doom == 0 &&
+	       !peer->parted;
 }
 
 /* ---- the end of a session ---- */
@@ -131,6 +134,7 @@ lnk__peer_down(struct lnk_peer *peer, int err, int stream_err)
 	drop_backlog(peer);
 	w_list_remove(&peer->dirty_node);
 	w_list_remove(&peer->blocked_node);
+	w_list_remove(&peer->parted_node);
 	w_list_remove(&peer->doomed_node);
 	if (was == LNK__OPEN || was == LNK__DRAINING)
 		lnk__move(end, LNK__PEERS, -1);
@@ -191,7 +195,8 @@ transmit(struct lnk_peer *peer, struct w_view bytes)
 		lnk__count(end, LNK__BYTES_OUT, bytes.len);
 	} else if (rc != -W_EAGAIN) {
 		peer->parted = true;
-		lnk__peer_doom(peer, rc, "its connection is gone");
+		w_list_remove(&peer->parted_node);
+		w_list_push(&peer->end->parted, &peer->parted_node);
 	}
 	return rc;
 }
@@ -199,7 +204,7 @@ transmit(struct lnk_peer *peer, struct w_view bytes)
 void
 lnk__peer_send(struct lnk_peer *peer)
 {
-	if (peer->batch_records == 0 || peer->doom != 0)
+	if (peer->batch_records == 0 || peer->doom != 0 || peer->parted)
 		return;
 	if (w_buf_broken(&peer->batch)) {
 		lnk__peer_doom(peer, -W_ENOMEM, "no memory for a batch");
@@ -288,7 +293,7 @@ lnk__peer_resend(struct lnk_peer *peer)
 {
 	bool slow = peer->backlog_bytes >= LNK__BACKLOG_SLOW;
 
-	while (!w_list_empty(&peer->backlog) && peer->doom == 0) {
+	while (!w_list_empty(&peer->backlog) && peer->doom == 0 && !peer->parted) {
 		struct lnk__sealed *sealed =
 		    w_list_entry(peer->backlog.next, struct lnk__sealed, node);
 
@@ -300,7 +305,7 @@ lnk__peer_resend(struct lnk_peer *peer)
 		w_buf_fini(&sealed->bytes);
 		free(sealed);
 	}
-	if (w_list_empty(&peer->backlog))
+	if (w_list_empty(&peer->backlog) || peer->parted)
 		w_list_remove(&peer->blocked_node);
 	if (slow && peer->backlog_bytes < LNK__BACKLOG_SLOW)
 		wake_starved(peer);
@@ -348,7 +353,7 @@ lnk_peer_worker(const struct lnk_peer *peer)
 unsigned
 lnk_peer_credit(const struct lnk_peer *peer)
 {
-	if (peer->state != LNK__OPEN || peer->doom != 0 || peer->limit <= peer->opened)
+	if (peer->state != LNK__OPEN || !lnk__peer_alive(peer) || peer->limit <= peer->opened)
 		return 0;
 	return (unsigned)W_MIN(peer->limit - peer->opened, (uint64_t)UINT32_MAX);
 }
@@ -380,7 +385,7 @@ lnk_hub_open(
 	int rc;
 
 	W_ASSERT(peer->end->hub);
-	if (peer->state != LNK__OPEN || peer->doom != 0)
+	if (peer->state != LNK__OPEN || !lnk__peer_alive(peer))
 		return -W_EDOWN;
 	if (lnk_peer_credit(peer) == 0)
 		return -W_EBUSY;

@@ -11,7 +11,9 @@
  * 2. closed(W_OK) comes from the turn hook only, never from inside the call that ended the
  *    stream, so a caller may still use the pointer after lnk_stream_send().
  * 3. After calling a callback, a handler of a record touches neither stream nor record.
- * 4. Batches get their numbers in the order in which they are sealed, and leave in that order.
+ * 4. A connection that is gone leaves messages behind that came before. They are received
+ *    first, then the peer is doomed: a server that has answered and left has answered.
+ * 5. Batches get their numbers in the order in which they are sealed, and leave in that order.
  *
  * Threads: all of it belongs to one worker.
  */
@@ -75,11 +77,11 @@ struct lnk_peer {
 	struct lnk__table table;
 	struct w_list streams; /* of struct lnk_stream, by number */
 	struct w_list starved; /* of struct lnk_stream: writable() is due */
-	uint64_t opened;     /* highest number used */
-	uint64_t limit;	     /* CREDIT: as received (hub) or sent (spoke) */
-	uint64_t limit_most; /* spoke: the highest that was sent */
-	unsigned share;	     /* spoke: of the capacity */
-	unsigned peak;	     /* spoke: most streams at once since shares were moved */
+	uint64_t opened;       /* highest number used */
+	uint64_t limit;	       /* CREDIT: as received (hub) or sent (spoke) */
+	uint64_t limit_most;   /* spoke: the highest that was sent */
+	unsigned share;	       /* spoke: of the capacity */
+	unsigned peak;	       /* spoke: most streams at once since shares were moved */
 	uint32_t first_window; /* bytes that the peer takes per stream at first */
 
 	uint64_t out_number, in_number; /* of the next batch */
@@ -90,10 +92,10 @@ struct lnk_peer {
 	w_usec heard, said;
 
 	int doom;      /* negative: ends at the next sweep */
-	bool parted;   /* the peer has gone itself: GOAWAY would reach nobody */
+	bool parted;   /* nothing reaches it any more; what it said before may still come */
 	uint64_t last; /* hub: what GOAWAY with NOW said; streams above were never started */
 	char why[LNK__REASON_MAX + 1];
-	struct w_list dirty_node, blocked_node, doomed_node;
+	struct w_list dirty_node, blocked_node, parted_node, doomed_node;
 };
 
 struct lnk_stream {
@@ -136,9 +138,12 @@ struct lnk__end {
 	/* The session is down, its streams are closed: forget the peer, or begin anew. */
 	void (*bury)(struct lnk_peer *peer);
 
-	struct w_list dirty, blocked, doomed; /* of struct lnk_peer */
-	struct w_list finished;		      /* of struct lnk_stream: closed(W_OK) is due */
-	struct w_list pool;		      /* of struct lnk_stream: free ones */
+	/* Receive what is there: words of peers whose connection is gone. May be NULL. */
+	void (*drain)(struct lnk__end *end);
+
+	struct w_list dirty, blocked, parted, doomed; /* of struct lnk_peer */
+	struct w_list finished; /* of struct lnk_stream: closed(W_OK) is due */
+	struct w_list pool;	/* of struct lnk_stream: free ones */
 	struct w_turn turn;
 	struct w_timer retry;
 	w_usec ticked;				 /* last lnk__end_tick() */

@@ -243,7 +243,8 @@ spoke_bury(struct lnk_peer *peer)
 	struct lnk_spoke *spoke = spoke_of(peer->end);
 	struct dial *dial = dial_of(peer);
 	void *arg = peer->arg;
-	/* What is wrong between the two will hardly be right in a moment. LOST is not of that kind. */
+	/* What is wrong between the two will hardly be right in a moment. LOST is not of that kind.
+	 */
 	bool wrong = peer->doom != -W_ELOST && peer->doom != -W_ESHUTDOWN;
 
 	log_down(dial);
@@ -300,6 +301,10 @@ on_event(unsigned event, void *arg)
 		say_hello(dial);
 		return;
 	}
+	/* What the hub said before comes first. */
+	for (int i = 0; i < LNK__HWM; i++)
+		if (!receive_message(dial))
+			break;
 	if (is_up(dial)) {
 		dial->peer.parted = true;
 		lnk__peer_doom(&dial->peer, -W_ELOST, "the connection broke");

@@ -27,7 +27,11 @@ noinst_LIBRARIES += %D%/libmonitor.a
 	%D%/webhook.c \
 	%D%/webhook.h
 
-dist_page_DATA =
+dist_page_DATA = \
+	%D%/page/icon.svg \
+	%D%/page/page.css \
+	%D%/page/page.html \
+	%D%/page/page.js
 
 bin_PROGRAMS += weir-monitor
 weir_monitor_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)

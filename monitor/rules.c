@@ -92,12 +92,20 @@ gone_of_node(const struct mon_state *state, const struct mon_node *node, w_usec 
 	return node->life == MON_DOWN;
 }
 
+/* Who is started again at once is never gone; that it fell is news all the same. */
+static double
+crashed_of_node(const struct mon_state *state W_UNUSED, const struct mon_node *node, w_usec now)
+{
+	return node->crashed_at != 0 && now - node->crashed_at < MON_CRASH_SHOWN;
+}
+
 static const struct value {
 	const char *name;
 	double (*of_cluster)(const struct mon_state *state, w_usec now);
 	double (*of_node)(const struct mon_state *state, const struct mon_node *node, w_usec now);
 } values[] = {
 	{ "node_gone", NULL, gone_of_node },
+	{ "node_crashed", NULL, crashed_of_node },
 	{ "nodes_down", down_of_cluster, NULL },
 	{ "no_primary", primary_of_cluster, NULL },
 	{ "lag_bytes", NULL, lag_bytes_of_node },
@@ -218,6 +226,7 @@ struct rule_text {
 
 static const struct rule_text defaults[] = {
 	{ "node-gone", "node_gone", ">", "0", 0, "critical" },
+	{ "node-crashed", "node_crashed", ">", "0", 0, "warning" },
 	/* a second, because two agents report a planned switchover up to a second apart */
 	{ "no-primary", "no_primary", ">", "0", W_SEC, "critical" },
 	{ "replica-lag", "lag_bytes", ">", "67108864", 5 * W_SEC, "warning" },
@@ -380,6 +389,9 @@ summarise(struct mon_alert *alert)
 	if (strcmp(alert->what, "node_gone") == 0 && alert->reason != NULL)
 		snprintf(alert->summary, sizeof(alert->summary), "%s (%s) is gone: %s", alert->node,
 		    alert->role, explain(alert->reason));
+	else if (strcmp(alert->what, "node_crashed") == 0)
+		snprintf(alert->summary, sizeof(alert->summary),
+		    "%s (%s) ended without a word and was started again", alert->node, alert->role);
 	else if (strcmp(alert->what, "no_primary") == 0)
 		snprintf(alert->summary, sizeof(alert->summary),
 		    "no database of cluster %s is primary: writes wait", alert->cluster);
@@ -443,7 +455,7 @@ judge_one(struct mon_rules *rules, const struct mon_rule *rule, const struct mon
 		alert = make_alert(rules, rule, state, node);
 	}
 	alert->value = value;
-	if (node != NULL && node->life == MON_DOWN)
+	if (rule->of_node == gone_of_node && node->life == MON_DOWN)
 		alert->reason = mon_reason_name(node->reason);
 	move_alert(rules, alert, rule, now);
 }

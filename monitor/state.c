@@ -384,7 +384,8 @@ tell_changes(struct mon_state *state, struct mon_node *node, const struct mon_re
 	const struct mon_report *now = node->last;
 
 	if (before != NULL && before->epoch != now->epoch)
-		tell(state, &(struct mon_event){ "node-restarted", node, NULL, NULL, NULL });
+		tell(state, &(struct mon_event){ "node-restarted", node, NULL, NULL,
+		                before->life == MON_DOWN ? "stopped" : "crashed" });
 	if (node->role == W_DATABASE && before != NULL && before->db.kind != now->db.kind)
 		tell(state, &(struct mon_event){ "database-role", node,
 		                mon_database_name(before->db.kind), mon_database_name(now->db.kind),
@@ -414,7 +415,10 @@ install(struct mon_state *state, struct mon_node *node, struct mon_report *repor
 
 	if (before != NULL) {
 		note_pending(node, report, restarted ? NULL : before);
-		shell = (struct mon_report){ .epoch = before->epoch, .db = before->db };
+		shell = (struct mon_report){ .epoch = before->epoch, .life = before->life,
+			.db = before->db };
+		if (restarted && before->life != MON_DOWN)
+			node->crashed_at = report->arrived;
 	}
 	choose_base(node, report);
 	node->last = report;

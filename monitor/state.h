@@ -26,6 +26,8 @@
  */
 #define MON_NODE_GRACE (10 * W_SEC)
 #define MON_PRIMARY_GRACE (20 * W_SEC)
+/* For how long a node counts as crashed after it came back. */
+#define MON_CRASH_SHOWN (30 * W_SEC)
 
 enum mon_reason {
 	MON_R_NONE,
@@ -58,6 +60,7 @@ struct mon_node {
 	w_usec known_since; /* the monitor started, or the node was added */
 	w_usec lost_at;     /* when the connection of the last report broke; 0: it stands */
 	int fd;             /* of that connection, -1: unknown */
+	w_usec crashed_at;  /* a new process came, and the one before it never said that it ends; 0 */
 	w_usec published;   /* for the feed */
 	struct mon_figures figures;
 	struct w_hist recent;  /* durations of the requests of the last interval */

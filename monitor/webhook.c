@@ -236,10 +236,12 @@ run(void *arg)
 
 	pthread_setname_np(pthread_self(), "webhooks");
 	while (!is_stopping(webhook)) {
-		int wait = begin_posts(webhook);
+		int wait;
 
 		curl_multi_perform(webhook->multi, &running);
 		end_posts(webhook);
+		/* last, so that what was just ended is waited for no longer than it should be */
+		wait = begin_posts(webhook);
 		curl_multi_poll(webhook->multi, NULL, 0, W_MIN(wait, IDLE_POLL_MSEC), NULL);
 	}
 	return NULL;

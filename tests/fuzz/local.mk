@@ -18,11 +18,13 @@ check_PROGRAMS += \
 	%D%/fuzz_cluster \
 	%D%/fuzz_http \
 	%D%/fuzz_link \
+	%D%/fuzz_report \
 	%D%/fuzz_route
 FUZZ_TESTS += \
 	%D%/fuzz_cluster \
 	%D%/fuzz_http \
 	%D%/fuzz_link \
+	%D%/fuzz_report \
 	%D%/fuzz_route
 
 %C%_fuzz_cluster_CPPFLAGS = $(AM_CPPFLAGS)
@@ -43,6 +45,13 @@ FUZZ_TESTS += \
 %C%_fuzz_link_SOURCES = \
 	%D%/fuzz_link.c
 %C%_fuzz_link_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+
+%C%_fuzz_report_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
+%C%_fuzz_report_LDADD = $(FUZZ_DRIVER) monitor/libmonitor.a dbtier/libdbtier.a common/libcommon.a \
+	$(MHD_LIBS) $(CURL_LIBS) $(PQ_LIBS) $(COMMON_LIBS)
+%C%_fuzz_report_SOURCES = \
+	%D%/fuzz_report.c
+%C%_fuzz_report_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
 
 %C%_fuzz_route_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(PQ_CFLAGS)
 %C%_fuzz_route_LDADD = $(FUZZ_DRIVER) server/libserver.a dbtier/libdbtier.a link/liblink.a common/libcommon.a \

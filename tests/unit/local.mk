@@ -5,13 +5,15 @@ check_PROGRAMS += \
 	%D%/unit-link \
 	%D%/unit-dbtier \
 	%D%/unit-server \
-	%D%/unit-balancer
+	%D%/unit-balancer \
+	%D%/unit-monitor
 UNIT_TESTS += \
 	%D%/unit-common \
 	%D%/unit-link \
 	%D%/unit-dbtier \
 	%D%/unit-server \
-	%D%/unit-balancer
+	%D%/unit-balancer \
+	%D%/unit-monitor
 endif
 EXTRA_DIST += %D%/unit.h
 
@@ -83,3 +85,18 @@ EXTRA_DIST += %D%/unit.h
 	%D%/balancer/test_h1.c \
 	%D%/balancer/test_sched.c \
 	%D%/balancer/test_wheel.c
+
+%C%_unit_monitor_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
+%C%_unit_monitor_LDADD = monitor/libmonitor.a dbtier/libdbtier.a common/libcommon.a $(CUNIT_LIBS) \
+	$(MHD_LIBS) $(CURL_LIBS) $(PQ_LIBS) $(COMMON_LIBS)
+%C%_unit_monitor_SOURCES = \
+	%D%/monitor/help.c \
+	%D%/monitor/help.h \
+	%D%/monitor/live.c \
+	%D%/monitor/live.h \
+	%D%/monitor/main.c \
+	%D%/monitor/test_live.c \
+	%D%/monitor/test_report.c \
+	%D%/monitor/test_rules.c \
+	%D%/monitor/test_show.c \
+	%D%/monitor/test_state.c

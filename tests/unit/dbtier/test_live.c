@@ -9,6 +9,10 @@
 
 #define SOON (w_now() + 5 * W_SEC)
 
+/* The first members of a struct call. */
+#define READ(stmt_, ...) .intent = DBT_READ, .stmt = &(stmt_), .params = { __VA_ARGS__ }
+#define WRITE(stmt_, ...) .intent = DBT_WRITE, .stmt = &(stmt_), .params = { __VA_ARGS__ }
+
 static struct fixture pg;
 static struct bench bench;
 
@@ -120,7 +124,7 @@ reads_go_to_both_replicas(void)
 	unsigned db2 = 0, db3 = 0;
 
 	for (unsigned i = 0; i < 20; i++)
-		calls[i] = (struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "7" }, .after = i };
+		calls[i] = (struct call){ READ(get_body, "7"), .after = i };
 	run_calls(calls, 20);
 	for (unsigned i = 0; i < 20; i++) {
 		CU_ASSERT(calls[i].rc == W_OK && strcmp(calls[i].value, "body 7") == 0);
@@ -134,7 +138,7 @@ reads_go_to_both_replicas(void)
 static void
 writes_go_to_the_primary(void)
 {
-	struct call call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &put_body, .params = { "5000", "new" } });
+	struct call call = run_call((struct call){ WRITE(put_body, "5000", "new") });
 
 	CU_ASSERT(call.rc == W_OK && strcmp(call.value, "new") == 0);
 	CU_ASSERT(strcmp(call.node, "db-1") == 0 && call.role == DBT_PRIMARY);
@@ -143,7 +147,7 @@ writes_go_to_the_primary(void)
 static void
 a_read_cannot_write(void)
 {
-	struct call call = run_call((struct call){ .intent = DBT_READ, .stmt = &sneak, .params = { NULL } });
+	struct call call = run_call((struct call){ READ(sneak, NULL) });
 
 	CU_ASSERT(call.rc == -W_ESQL && strcmp(call.state, "25006") == 0);
 }
@@ -179,8 +183,8 @@ static void
 large_results_are_refused(void)
 {
 	struct call calls[] = {
-		{ .intent = DBT_READ, .stmt = &big, .params = { "30" } }, { .intent = DBT_READ, .stmt = &big, .params = { "100" } },
-		{ .intent = DBT_READ, .stmt = &big, .params = { "500000" } }, { .intent = DBT_READ, .stmt = &get_body, .params = { "3" } },
+		{ READ(big, "30") }, { READ(big, "100") },
+		{ READ(big, "500000") }, { READ(get_body, "3") },
 	};
 
 	run_calls(calls, W_NELEM(calls));
@@ -198,9 +202,9 @@ an_error_hits_its_own_statement_only(void)
 	struct call calls[60];
 
 	for (unsigned i = 0; i < 60; i++) {
-		calls[i] = i % 3 == 0 ? (struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "9" } } :
-		    i % 3 == 1 ? (struct call){ .intent = DBT_READ, .stmt = &divide, .params = { "0" } } :
-		    (struct call){ .intent = DBT_READ, .stmt = &broken, .params = { NULL } };
+		calls[i] = i % 3 == 0 ? (struct call){ READ(get_body, "9") } :
+		    i % 3 == 1 ? (struct call){ READ(divide, "0") } :
+		    (struct call){ READ(broken, NULL) };
 	}
 	run_calls(calls, 60);
 	for (unsigned i = 0; i < 60; i++) {
@@ -216,7 +220,7 @@ an_error_hits_its_own_statement_only(void)
 static void
 a_duplicate_is_a_conflict(void)
 {
-	struct call call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &add_row, .params = { "1", "again" } });
+	struct call call = run_call((struct call){ WRITE(add_row, "1", "again") });
 
 	CU_ASSERT(call.rc == -W_ECONFLICT && strcmp(call.state, "23505") == 0);
 }
@@ -224,11 +228,11 @@ a_duplicate_is_a_conflict(void)
 static void
 a_slow_read_times_out_alone(void)
 {
-	struct call calls[50] = { { .intent = DBT_READ, .stmt = &sleep_stmt, .params = { "3" }, .within = 400 * W_MSEC } };
+	struct call calls[50] = { { READ(sleep_stmt, "3"), .within = 400 * W_MSEC } };
 	w_usec worst = 0;
 
 	for (unsigned i = 1; i < 50; i++)
-		calls[i] = (struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "4" }, .after = i * 10 };
+		calls[i] = (struct call){ READ(get_body, "4"), .after = i * 10 };
 	run_calls(calls, 50);
 	CU_ASSERT(calls[0].rc == -W_ETIMEOUT);
 	CU_ASSERT(calls[0].took >= 390 * W_MSEC && calls[0].took < 900 * W_MSEC);
@@ -246,8 +250,8 @@ slow_reads_learn_their_place(void)
 
 	/* By now the statement is known to be slow: it holds up nobody. */
 	for (unsigned i = 0; i < 12; i++)
-		calls[i] = i < 4 ? (struct call){ .intent = DBT_READ, .stmt = &sleep_stmt, .params = { "0.2" } } :
-		    (struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "4" }, .after = 20 + i };
+		calls[i] = i < 4 ? (struct call){ READ(sleep_stmt, "0.2") } :
+		    (struct call){ READ(get_body, "4"), .after = 20 + i };
 	run_calls(calls, 12);
 	for (unsigned i = 0; i < 12; i++) {
 		CU_ASSERT(calls[i].rc == W_OK);
@@ -259,7 +263,7 @@ static void
 a_write_over_its_deadline_is_in_doubt(void)
 {
 	struct call call = run_call(
-	    (struct call){ .intent = DBT_WRITE, .stmt = &sleep_stmt, .params = { "1" }, .within = 200 * W_MSEC });
+	    (struct call){ WRITE(sleep_stmt, "1"), .within = 200 * W_MSEC });
 
 	CU_ASSERT(call.rc == -W_EINDOUBT);
 	CU_ASSERT(call.took >= 190 * W_MSEC && call.took < 700 * W_MSEC);
@@ -272,7 +276,7 @@ a_full_queue_refuses(void)
 	unsigned ok = 0, busy = 0;
 
 	for (unsigned i = 0; i < 500; i++)
-		calls[i] = (struct call){ .intent = DBT_WRITE, .stmt = &put_body, .params = { "6000", "x" } };
+		calls[i] = (struct call){ WRITE(put_body, "6000", "x") };
 	run_calls(calls, 500);
 	for (unsigned i = 0; i < 500; i++) {
 		ok += calls[i].rc == W_OK;
@@ -330,8 +334,7 @@ forget_and_run(const struct dbt_stmt *forget)
 	struct call calls[12];
 
 	for (unsigned i = 0; i < 12; i++)
-		calls[i] = (struct call){ .intent = DBT_WRITE, .stmt = &put_body,
-			.params = { "5001", "p" } };
+		calls[i] = (struct call){ WRITE(put_body, "5001", "p") };
 	calls[2].stmt = calls[3].stmt = forget;
 	for (unsigned round = 0; round < 3; round++) {
 		run_calls(calls, 12);
@@ -357,10 +360,10 @@ a_changed_table_is_no_error(void)
 	struct call call;
 
 	fixture_sql(&pg, 0, "CREATE TABLE u (a int); INSERT INTO u VALUES (1); GRANT ALL ON u TO weir_rw");
-	call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &all, .params = { NULL } });
+	call = run_call((struct call){ WRITE(all, NULL) });
 	CU_ASSERT(call.rc == W_OK && strcmp(call.value, "1") == 0);
 	fixture_sql(&pg, 0, "ALTER TABLE u ADD COLUMN b text DEFAULT 'two'");
-	call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &all, .params = { NULL } });
+	call = run_call((struct call){ WRITE(all, NULL) });
 	CU_ASSERT(call.rc == W_OK && strcmp(call.value, "two") == 0);
 }
 
@@ -371,7 +374,7 @@ a_killed_backend_costs_no_read(void)
 {
 	static struct reader readers[100];
 	unsigned wrong = 0;
-	struct call pid = run_call((struct call){ .intent = DBT_READ, .stmt = &whoami, .params = { NULL } });
+	struct call pid = run_call((struct call){ READ(whoami, NULL) });
 
 	CU_ASSERT(pid.rc == W_OK);
 	kill(atoi(fixture_sql(&pg, 1, "SELECT pid FROM pg_stat_activity"
@@ -400,19 +403,19 @@ without_replicas_the_primary_reads(void)
 	fixture_stop_node(&pg, 1, SIGINT);
 	fixture_stop_node(&pg, 2, SIGQUIT);
 	for (unsigned i = 0; i < 20; i++)
-		calls[i] = (struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "8" }, .after = i * 5 };
+		calls[i] = (struct call){ READ(get_body, "8"), .after = i * 5 };
 	run_calls(calls, 20);
 	for (unsigned i = 0; i < 20; i++)
 		CU_ASSERT(calls[i].rc == W_OK && strcmp(calls[i].node, "db-1") == 0);
 	CU_ASSERT(bench_until(&bench, no_replicas, 2 * W_SEC));
-	CU_ASSERT(run_call((struct call){ .intent = DBT_READ, .stmt = &sneak, .params = { NULL } }).rc == -W_ESQL);
+	CU_ASSERT(run_call((struct call){ READ(sneak, NULL) }).rc == -W_ESQL);
 
 	fixture_start_node(&pg, 1);
 	fixture_start_node(&pg, 2);
 	start = w_now();
 	CU_ASSERT(bench_until(&bench, all_fit, 5 * W_SEC));
 	CU_ASSERT(w_now() - start < 2 * W_SEC);
-	CU_ASSERT(run_call((struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "8" } }).role == DBT_REPLICA);
+	CU_ASSERT(run_call((struct call){ READ(get_body, "8") }).role == DBT_REPLICA);
 }
 
 struct writer {
@@ -511,12 +514,12 @@ without_a_primary_writes_wait_until_their_deadline(void)
 
 	fixture_stop_node(&pg, 0, SIGINT);
 	CU_ASSERT(bench_until(&bench, no_primary, 3 * W_SEC));
-	call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &put_body, .params = { "1", "x" }, .within = 300 * W_MSEC });
+	call = run_call((struct call){ WRITE(put_body, "1", "x"), .within = 300 * W_MSEC });
 	CU_ASSERT(call.rc == -W_EDOWN);
 	CU_ASSERT(call.took >= 290 * W_MSEC && call.took < W_SEC);
 	if (call.rc != -W_EDOWN)
 		printf("rc=%s %s\n", w_err_name(call.rc), call.state);
-	call = run_call((struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "2" } });
+	call = run_call((struct call){ READ(get_body, "2") });
 	CU_ASSERT(call.rc == W_OK && call.role == DBT_REPLICA);
 	fixture_start_node(&pg, 0);
 	CU_ASSERT(bench_until(&bench, all_fit, 10 * W_SEC));
@@ -540,7 +543,7 @@ a_frozen_replica_is_left(void)
 	kill(pids[1], SIGSTOP);
 	kill(atoi(list[1]), SIGSTOP);
 	for (unsigned i = 0; i < 60; i++)
-		calls[i] = (struct call){ .intent = DBT_READ, .stmt = &get_body, .params = { "8" }, .after = i * 30 };
+		calls[i] = (struct call){ READ(get_body, "8"), .after = i * 30 };
 	run_calls(calls, 60);
 	for (unsigned i = 0; i < 60; i++) {
 		CU_ASSERT(calls[i].rc == W_OK && strcmp(calls[i].node, "db-3") == 0);
@@ -580,11 +583,11 @@ a_recovery_conflict_is_run_on_the_primary(void)
 {
 	static const struct dbt_stmt scan = { "scan",
 		"SELECT (SELECT count(*) FROM v), pg_sleep(0.8)::text || 'done'", 0 };
-	struct call calls[2] = { { .intent = DBT_READ, .stmt = &scan } };
+	struct call calls[2] = { { READ(scan, NULL) } };
 
 	fixture_sql(&pg, 0, "CREATE TABLE v (a int); INSERT INTO v VALUES (1); GRANT ALL ON v TO weir_ro");
 	/* once before, so that it is known to be slow and stays where it is */
-	CU_ASSERT(run_call((struct call){ .intent = DBT_READ, .stmt = &scan, .after = 100 }).rc == W_OK);
+	CU_ASSERT(run_call((struct call){ READ(scan, NULL), .after = 100 }).rc == W_OK);
 	bench_run(&bench, conflict_fiber, calls, sizeof(*calls), 2);
 	CU_ASSERT(calls[0].rc == W_OK && strcmp(calls[0].value, "done") == 0);
 	CU_ASSERT(calls[0].role == DBT_PRIMARY);
@@ -607,12 +610,10 @@ without_a_quorum_writes_are_held(void)
 
 	set_standbys("ANY 1 (nobody)");
 	CU_ASSERT(bench_until(&bench, no_primary, 3 * W_SEC));
-	call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &put_body,
-	    .params = { "1", "body 1" }, .within = 300 * W_MSEC });
+	call = run_call((struct call){ WRITE(put_body, "1", "body 1"), .within = 300 * W_MSEC });
 	CU_ASSERT(call.rc == -W_EDOWN);
 	set_standbys("ANY 1 (*)");
-	call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &put_body,
-	    .params = { "1", "body 1" } });
+	call = run_call((struct call){ WRITE(put_body, "1", "body 1") });
 	CU_ASSERT(call.rc == W_OK);
 	set_standbys("");
 	CU_ASSERT(bench_until(&bench, all_fit, 3 * W_SEC));
@@ -754,7 +755,7 @@ a_late_transaction_is_rolled_back(void)
 	struct call call;
 
 	bench_run(&bench, late_tx_fiber, NULL, 0, 1);
-	call = run_call((struct call){ .intent = DBT_WRITE, .stmt = &get_body, .params = { "7001" }, .within = 4 * W_SEC });
+	call = run_call((struct call){ WRITE(get_body, "7001"), .within = 4 * W_SEC });
 	CU_ASSERT(call.rc == W_OK && call.value[0] == '\0');
 }
 
@@ -775,7 +776,7 @@ static void
 a_transaction_survives_no_lost_connection(void)
 {
 	bench_run(&bench, idle_tx_fiber, NULL, 0, 1);
-	CU_ASSERT(run_call((struct call){ .intent = DBT_WRITE, .stmt = &put_body, .params = { "1", "body 1" } }).rc == W_OK);
+	CU_ASSERT(run_call((struct call){ WRITE(put_body, "1", "body 1") }).rc == W_OK);
 }
 
 /* ---- promotion and the end ---- */
@@ -790,8 +791,8 @@ static void
 a_promotion_is_followed(void)
 {
 	struct call calls[2] = {
-		{ .intent = DBT_WRITE, .stmt = &put_body, .params = { "8000", "after" }, .within = 8 * W_SEC },
-		{ .intent = DBT_READ, .stmt = &get_body, .params = { "5" }, .within = 8 * W_SEC },
+		{ WRITE(put_body, "8000", "after"), .within = 8 * W_SEC },
+		{ READ(get_body, "5"), .within = 8 * W_SEC },
 	};
 
 	fixture_stop_node(&pg, 0, SIGKILL);
@@ -805,7 +806,7 @@ a_promotion_is_followed(void)
 	fixture_start_node(&pg, 0);
 	CU_ASSERT(!bench_until(&bench, all_fit, 500 * W_MSEC));
 	CU_ASSERT(second_leads(&bench));
-	calls[0] = run_call((struct call){ .intent = DBT_WRITE, .stmt = &put_body, .params = { "8001", "after" } });
+	calls[0] = run_call((struct call){ WRITE(put_body, "8001", "after") });
 	CU_ASSERT(calls[0].rc == W_OK && strcmp(calls[0].node, "db-2") == 0);
 }
 

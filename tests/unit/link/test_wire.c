@@ -319,6 +319,40 @@ server_dies(void)
 	stop();
 }
 
+/* Its last words are not lost, though the connection breaks behind them. */
+static void
+server_answers_and_dies(void)
+{
+	const struct lnk_response response = {.status = 204, .end = true};
+	W_AUTO(w_buf_fini) struct w_buf batch = {0};
+	const unsigned rounds = 20;
+	size_t size;
+
+	start(0);
+	CU_ASSERT_EQUAL(lnk__response_size(&response, &size), W_OK);
+	for (unsigned i = 0; i < rounds; i++) {
+		struct call call;
+		int linger = 1000;
+		void *dealer = bare_server(world.server[0], "server-1", 200 + i);
+
+		CU_ASSERT_FATAL(world_until(&world, client_is_up, &client));
+		CU_ASSERT_EQUAL(call_open(&call, &client, client.peers[0], "/", 0), W_OK);
+		CU_ASSERT(wait_for(can_receive, dealer));
+		w_buf_clear(&batch);
+		lnk__batch_begin(&batch);
+		lnk__put_response(&batch, 1, &response, size);
+		send_batch(dealer, &batch, 200 + i, 2);
+		zmq_setsockopt(dealer, ZMQ_LINGER, &linger, sizeof(linger));
+		zmq_close(dealer);
+		/* The hub is kept away until all has happened behind its back. */
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+		CU_ASSERT(world_until(&world, client_is_alone, &client));
+	}
+	CU_ASSERT_EQUAL(client.ok, rounds);
+	CU_ASSERT_EQUAL(client.lost, 0);
+	stop();
+}
+
 static void
 server_hangs(void)
 {
@@ -695,6 +729,7 @@ static CU_TestInfo wire_tests[] = {
     {"all workers of a balancer are dialled", all_workers_are_dialled},
     {"shares move to the busy balancer, the capacity holds", shares_move_to_the_busy},
     {"a server that dies is lost at once", server_dies},
+    {"a server that answers and dies has answered", server_answers_and_dies},
     {"a server that hangs is lost after three beats", server_hangs},
     {"a server that restarts ends its old session", server_restarts},
     {"a session begun anew on the same connection ends the old one", session_restarts},

@@ -50,10 +50,10 @@ help_cluster(const char *yaml)
 	struct w_cluster *cluster = NULL;
 	struct w_fault fault = { 0 };
 
-	CU_ASSERT_FATAL(fd >= 0 && write(fd, yaml, strlen(yaml)) == (ssize_t)strlen(yaml));
+	W_ASSERT(fd >= 0 && write(fd, yaml, strlen(yaml)) == (ssize_t)strlen(yaml));
 	if (w_cluster_load(path, &cluster, &fault) < 0)
 		fprintf(stderr, "%s\n", fault.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(cluster);
+	W_ASSERT(cluster != NULL);
 	return cluster;
 }
 

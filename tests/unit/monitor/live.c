@@ -1,3 +1,6 @@
+/*
+ * What runs in a suite's set-up asserts by W_ASSERT: CUnit counts only within tests.
+ */
 #include "tests/unit/monitor/live.h"
 
 #include <CUnit/CUnit.h>
@@ -40,9 +43,9 @@ live_listen(unsigned *ret_port)
 	socklen_t len = sizeof(addr);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	CU_ASSERT_FATAL(fd >= 0);
-	CU_ASSERT_FATAL(bind(fd, (struct sockaddr *)&addr, len) == 0 && listen(fd, 8) == 0);
-	CU_ASSERT_FATAL(getsockname(fd, (struct sockaddr *)&addr, &len) == 0);
+	W_ASSERT(fd >= 0);
+	W_ASSERT(bind(fd, (struct sockaddr *)&addr, len) == 0 && listen(fd, 8) == 0);
+	W_ASSERT(getsockname(fd, (struct sockaddr *)&addr, &len) == 0);
 	*ret_port = ntohs(addr.sin_port);
 	return fd;
 }
@@ -63,7 +66,7 @@ live_start(const char *dir)
 
 	fflush(NULL);
 	pid = fork();
-	CU_ASSERT_FATAL(pid >= 0);
+	W_ASSERT(pid >= 0);
 	if (pid == 0) {
 		char *config = w_xasprintf("%s/cluster.yaml", dir);
 		char *argv[] = { "weir-monitor", "--config", config, "--name", "monitor-1", NULL };

@@ -70,7 +70,9 @@ stop_all(void)
 {
 	int status = live_stop(monitor);
 
-	zmq_ctx_term(zmq);
+	/* a test that failed leaves sockets open, and the end would wait for them */
+	if (CU_get_number_of_failures() == 0)
+		zmq_ctx_term(zmq);
 	close(hook);
 	live_clear_folder(others);
 	rmdir(others);
@@ -265,6 +267,7 @@ strangers(void)
 	void *stranger = live_connect(zmq, ZMQ_SUB, others, "stranger", feed);
 	void *liar = live_connect(zmq, ZMQ_PUB, others, "stranger", collect);
 	double refused;
+	bool in = false;
 
 	zmq_setsockopt(stranger, ZMQ_SUBSCRIBE, "", 0);
 	for (int i = 0; i < 5; i++)
@@ -275,10 +278,21 @@ strangers(void)
 	CU_ASSERT_DOUBLE_EQUAL(metric("weir_monitor_reports_total" OWN ",result=\"forged\"} "), 0,
 	    1e-9);
 
-	/* it becomes a subscriber: the feed is open to it, collect is not */
+	/*
+	 * It becomes a subscriber: the feed is open to it, collect is not. A socket that was refused
+	 * does not try again, so each try is a new one.
+	 */
 	CU_ASSERT_EQUAL_FATAL(link(from, to), 0);
 	CU_ASSERT_EQUAL_FATAL(kill(monitor, SIGHUP), 0);
-	CU_ASSERT(live_receive(stranger, LIVE_WAIT, &topic, &body));
+	for (int i = 0; i < 5; i++) {
+		zmq_close(stranger);
+		stranger = live_connect(zmq, ZMQ_SUB, others, "stranger", feed);
+		zmq_setsockopt(stranger, ZMQ_SUBSCRIBE, "", 0);
+		in = live_receive(stranger, LIVE_WAIT / 5, &topic, &body);
+		if (in)
+			break;
+	}
+	CU_ASSERT(in);
 	refused = metric("weir_zap_refused_total" OWN "} ");
 	zmq_close(liar);
 	liar = live_connect(zmq, ZMQ_PUB, others, "stranger", collect);

@@ -74,7 +74,7 @@ nothing_fires(void)
 	all_report(2, W_SEC, NULL);
 	CU_ASSERT_STRING_EQUAL(told, "");
 	CU_ASSERT_EQUAL(mon_rules_in_phase(rules, MON_PENDING), 0);
-	CU_ASSERT_EQUAL(mon_rules_count(rules), 4);
+	CU_ASSERT_EQUAL(mon_rules_count(rules), 5);
 	end();
 }
 
@@ -125,6 +125,40 @@ node_gone(void)
 }
 
 static void
+node_crashed(void)
+{
+	struct help_report from = { .node = "server-1", .role = "server", .seq = 1,
+		.epoch = W_SEC, .time = W_SEC + 100 * W_MSEC };
+
+	begin("");
+	all_report(1, 0, NULL);
+	/* a supervisor was quicker than any silence */
+	mon_state_disconnected(state, 10, T0 + W_SEC);
+	help_take(state, &from, 20, T0 + W_SEC + 100 * W_MSEC);
+	mon_rules_judge(rules, state, NULL, T0 + W_SEC + 100 * W_MSEC);
+	CU_ASSERT_STRING_EQUAL(told, "node-crashed server-1 firing;");
+	CU_ASSERT_STRING_EQUAL(mon_rules_alert(rules, 0)->summary,
+	    "server-1 (server) ended without a word and was started again");
+
+	/* in order: it says so, and the alert is that it is gone */
+	told[0] = '\0';
+	from.seq = 2;
+	from.state = "down";
+	help_take(state, &from, 20, T0 + 2 * W_SEC);
+	mon_rules_judge(rules, state, mon_state_nth(state, 0), T0 + 2 * W_SEC);
+	from = (struct help_report){ .node = "server-1", .role = "server", .seq = 1,
+		.epoch = 3 * W_SEC, .time = 3 * W_SEC };
+	help_take(state, &from, 21, T0 + 3 * W_SEC);
+	mon_rules_judge(rules, state, mon_state_nth(state, 0), T0 + 3 * W_SEC);
+	CU_ASSERT_STRING_EQUAL(told,
+	    "node-gone server-1 firing;node-gone server-1 resolved;");
+	mon_rules_judge(rules, state, mon_state_nth(state, 0),
+	    T0 + W_SEC + 100 * W_MSEC + MON_CRASH_SHOWN);
+	CU_ASSERT_PTR_NOT_NULL(strstr(told, "node-crashed server-1 resolved;"));
+	end();
+}
+
+static void
 never_seen(void)
 {
 	begin("");
@@ -169,7 +203,7 @@ ratio(void)
 	all_report(3, 3 * W_SEC, HELP_REQUESTS(94, 7));
 	CU_ASSERT_STRING_EQUAL(told, "errors-5xx - firing;");
 	CU_ASSERT_STRING_EQUAL(mon_rules_alert(rules, 0)->severity, "info");
-	CU_ASSERT_EQUAL(mon_rules_count(rules), 4);
+	CU_ASSERT_EQUAL(mon_rules_count(rules), 5);
 	all_report(4, 4 * W_SEC, HELP_REQUESTS(194, 12));
 	CU_ASSERT_STRING_EQUAL(told, "errors-5xx - firing;errors-5xx - resolved;");
 	end();
@@ -280,6 +314,7 @@ static CU_TestInfo tests[] = {
 	{ "a cluster that is well has no alerts", nothing_fires },
 	{ "an alert waits for its hold, fires once, is resolved once", hold },
 	{ "a node whose connection broke fires with its reason", node_gone },
+	{ "a node that fell and was started at once is told, one that was stopped is not", node_crashed },
 	{ "who was never seen is given time at first", never_seen },
 	{ "no primary fires after a second", no_primary },
 	{ "few requests have no error ratio; a rule of the file replaces a default", ratio },
