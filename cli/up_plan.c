@@ -122,10 +122,14 @@ make_secrets(const struct up *up, struct w_fault *fault)
 
 /* --- the cluster file --- */
 
+/*
+ * Workers of a node that shares the machine with a whole cluster: more of them than cores would
+ * only make every batch smaller.
+ */
 static unsigned
 plan_workers(void)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN) / 4;
 
 	return (unsigned)W_MAX(1, W_MIN(cores, PORT_LINK_STEP));
 }
@@ -208,8 +212,10 @@ plan_servers(const struct up *up, struct w_buf *out, const struct w_buf *modules
 {
 	w_buf_text(out, "\nservers:\n");
 	for (unsigned i = 0; i < up->args.servers; i++)
-		w_buf_printf(out, "  - name: server-%u\n    http: \"127.0.0.1:%u\"\n    modules: %.*s\n",
-		    i + 1, up->args.port_base + PORT_SERVER + i, (int)modules->len, modules->ptr);
+		w_buf_printf(out,
+		    "  - name: server-%u\n    http: \"127.0.0.1:%u\"\n    workers: %u\n    modules: %.*s\n",
+		    i + 1, up->args.port_base + PORT_SERVER + i, plan_workers(), (int)modules->len,
+		    modules->ptr);
 }
 
 static void

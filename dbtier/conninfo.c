@@ -49,7 +49,8 @@ read_password(const char *path, char **ret, struct w_fault *fault)
 
 	file = fopen(path, "re");
 	if (file == NULL)
-		return w_fail(fault, -W_EIO, "%s: cannot read the password file: %s", path, strerror(errno));
+		return w_fail(fault, -W_EIO, "%s: cannot read the password file: %s",
+		    path, strerror(errno));
 	setvbuf(file, NULL, _IONBF, 0);
 	if (fgets(line, sizeof(line), file) == NULL)
 		line[0] = '\0';
@@ -74,7 +75,8 @@ struct who {
 };
 
 static int
-find_who(const struct w_cluster_options *opt, const char *role, struct who *ret, struct w_fault *fault)
+find_who(const struct w_cluster_options *opt, const char *role, struct who *ret,
+    struct w_fault *fault)
 {
 	const struct who all[] = {
 		{ "rw", opt->rw_user, opt->rw_password },

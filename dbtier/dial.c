@@ -188,8 +188,8 @@ connect_to_all(struct dbt__dial *dial, const struct addrinfo *found)
 	unsigned count = 0;
 
 	for (; found != NULL && count < ADDRESSES_MAX; found = found->ai_next) {
-		if (getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof(address), NULL, 0,
-		    NI_NUMERICHOST) != 0)
+		if (getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof(address), NULL,
+		    0, NI_NUMERICHOST) != 0)
 			continue;
 		w_buf_printf(&hosts, "%s%s", count > 0 ? "," : "", dial->login->host);
 		w_buf_printf(&addresses, "%s%s", count > 0 ? "," : "", address);
@@ -229,7 +229,8 @@ look_up(struct dbt__dial *dial)
 
 	dial->lookup = w_xcalloc(1, sizeof(*dial->lookup));
 	dial->lookup->data = dial;
-	if (uv_getaddrinfo(&dial->loop->uv, dial->lookup, on_lookup, dial->login->host, NULL, &hints) < 0) {
+	if (uv_getaddrinfo(&dial->loop->uv, dial->lookup, on_lookup, dial->login->host, NULL,
+	    &hints) < 0) {
 		free(w_steal(&dial->lookup));
 		w_timer_start(dial->loop, &dial->timer, 0, 0);
 	}

@@ -334,7 +334,8 @@ dbt__job_run(struct dbt__job *job)
 	job->fiber = w_fiber_self();
 	W_ASSERT(job->fiber != NULL);
 	job->start = job->worker->loop->now;
-	job->deadline = W_MIN(job->deadline, job->start + (w_usec)job->worker->options->query_timeout);
+	job->deadline = W_MIN(job->deadline,
+	    job->start + (w_usec)job->worker->options->query_timeout);
 	w_list_init(&job->node);
 	if (job->tx != NULL && !job->begins) {
 		dbt__tx_give(job->tx, job);

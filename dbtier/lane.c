@@ -43,7 +43,8 @@ static const char *const class_names[] = {
 bool
 dbt__lane_idle(const struct dbt__lane *lane)
 {
-	return lane->state == DBT__OPEN && !lane->taken && lane->count == 0 && lane->todo_count == 0;
+	return lane->state == DBT__OPEN && !lane->taken && lane->count == 0 &&
+	    lane->todo_count == 0;
 }
 
 static struct dbt__flight *
@@ -349,8 +350,8 @@ send_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight
 		lane->prepared[flight->known] = 1;
 		dbt__count(lane->worker, DBT_PREPARED);
 	}
-	return PQsendQueryPrepared(lane->conn, name, (int)stmt->params, values, NULL, NULL, 0) != 0 &&
-	    send_sync(lane->conn) != 0;
+	return PQsendQueryPrepared(lane->conn, name, (int)stmt->params, values, NULL,
+	    NULL, 0) != 0 && send_sync(lane->conn) != 0;
 }
 
 static bool

@@ -1,7 +1,7 @@
 /*
  * Which lane a job gets.
  *
- *	read    the lane with the fewest statements in flight, of all fit replicas; equal ones in turn
+ *	read    the lane with the fewest statements in flight, of all fit replicas, in turn
  *	slow    an idle lane, else a new one, else the least loaded, on fit replicas
  *	write   the same on the primary
  *
@@ -25,7 +25,8 @@ most_of(const struct dbt__pool *pool)
 
 	switch (pool->class) {
 	case DBT__READ:
-		return (unsigned)options->read_lanes + W_MIN(pool->stuck, (unsigned)DBT__SPARE_LANES);
+		return (unsigned)options->read_lanes + 
+		    W_MIN(pool->stuck, (unsigned)DBT__SPARE_LANES);
 	case DBT__SLOW:
 		return DBT__SLOW_LANES;
 	default:
@@ -36,7 +37,8 @@ most_of(const struct dbt__pool *pool)
 static unsigned
 depth_of(const struct dbt__pool *pool)
 {
-	static const unsigned depths[] = { [DBT__SLOW] = DBT__SLOW_DEPTH, [DBT__WRITE] = DBT__WRITE_DEPTH };
+	static const unsigned depths[] = {
+		[DBT__SLOW] = DBT__SLOW_DEPTH, [DBT__WRITE] = DBT__WRITE_DEPTH };
 
 	return pool->class == DBT__READ ? (unsigned)pool->worker->options->read_depth :
 	    depths[pool->class];

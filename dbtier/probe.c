@@ -104,7 +104,8 @@ take_snapshot(struct dbt *dbt, w_usec now)
 }
 
 static void
-log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_node *is, unsigned index)
+log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_node *is,
+    unsigned index)
 {
 	const struct dbt__seen *seen = &dbt->seen[index];
 	char object[80], why[160];
@@ -113,10 +114,12 @@ log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_nod
 	if (was->role != is->role) {
 		bool told = is->role == DBT_DOWN;
 
-		w_log(told ? W_WARN : W_INFO, object, "role-changed", "from=%s to=%s timeline=%u why=%s",
-		    dbt_role_name(was->role), dbt_role_name(is->role), is->timeline,
+		w_log(told ? W_WARN : W_INFO, object, "role-changed",
+		    "from=%s to=%s timeline=%u why=%s", dbt_role_name(was->role),
+		    dbt_role_name(is->role), is->timeline,
 		    told && seen->why[0] != '\0' ?
-		    w_log_quote(w_view_of(seen->why), why, sizeof(why)) : told ? "silent" : "answered");
+		    w_log_quote(w_view_of(seen->why), why, sizeof(why)) :
+		    told ? "silent" : "answered");
 	} else if (was->fit != is->fit && is->role == DBT_REPLICA) {
 		w_log(is->fit ? W_INFO : W_WARN, object, is->fit ? "fit" : "unfit",
 		    "lag_bytes=%llu streaming=%s", (unsigned long long)is->lag,
@@ -539,7 +542,8 @@ dbt__unlisten(struct dbt *dbt, struct dbt__listener *listener)
 }
 
 void
-dbt_on_change(struct dbt *dbt, void (*fn)(const struct dbt_topology *topology, void *arg), void *arg)
+dbt_on_change(struct dbt *dbt, void (*fn)(const struct dbt_topology *topology, void *arg),
+    void *arg)
 {
 	pthread_mutex_lock(&dbt->lock);
 	dbt->on_change = fn;
@@ -600,7 +604,8 @@ add_node(struct dbt *dbt, const struct w_member *member, struct w_fault *fault)
 		return rc;
 	probe->dbt = dbt;
 	probe->index = dbt->count;
-	probe->watch = (struct dbt__watch){ .loop = &dbt->loop, .ready = on_readable, .arg = probe };
+	probe->watch = (struct dbt__watch){
+		.loop = &dbt->loop, .ready = on_readable, .arg = probe };
 	probe->timer.fire = on_probe_timer;
 	probe->timer.arg = probe;
 	dbt->seen[dbt->count++].name = member->name;

@@ -5,53 +5,53 @@
 #include "common/metrics.h"
 
 /* clang-format off */
-#define DBT_METRICS(X)                                                                               \
-	X(DBT_READS_OK, COUNTER, "weir_db_queries_total", "intent=\"read\",outcome=\"ok\"",          \
-	    "Statements by intent and outcome.")                                                     \
-	X(DBT_READS_FAILED, COUNTER, "weir_db_queries_total", "intent=\"read\",outcome=\"error\"",   \
-	    "Statements by intent and outcome.")                                                     \
-	X(DBT_WRITES_OK, COUNTER, "weir_db_queries_total", "intent=\"write\",outcome=\"ok\"",        \
-	    "Statements by intent and outcome.")                                                     \
+#define DBT_METRICS(X)                                                                            \
+	X(DBT_READS_OK, COUNTER, "weir_db_queries_total", "intent=\"read\",outcome=\"ok\"",       \
+	    "Statements by intent and outcome.")                                                  \
+	X(DBT_READS_FAILED, COUNTER, "weir_db_queries_total", "intent=\"read\",outcome=\"error\"", \
+	    "Statements by intent and outcome.")                                                  \
+	X(DBT_WRITES_OK, COUNTER, "weir_db_queries_total", "intent=\"write\",outcome=\"ok\"",     \
+	    "Statements by intent and outcome.")                                                  \
 	X(DBT_WRITES_FAILED, COUNTER, "weir_db_queries_total", "intent=\"write\",outcome=\"error\"", \
-	    "Statements by intent and outcome.")                                                     \
-	X(DBT_READ_TIME, HISTOGRAM, "weir_db_query_duration_seconds", "intent=\"read\"",             \
-	    "Time from the call to its result.")                                                     \
-	X(DBT_WRITE_TIME, HISTOGRAM, "weir_db_query_duration_seconds", "intent=\"write\"",           \
-	    "Time from the call to its result.")                                                     \
-	X(DBT_WAIT_TIME, HISTOGRAM, "weir_db_wait_seconds", "",                                      \
-	    "Time that statements waited for a lane, of those that had to.")                         \
-	X(DBT_QUEUED, GAUGE, "weir_db_queue_length", "", "Statements waiting for a lane.")           \
-	X(DBT_IN_FLIGHT, GAUGE, "weir_db_in_flight", "", "Statements sent and not answered.")        \
-	X(DBT_LANES_READ, GAUGE, "weir_db_lanes", "kind=\"read\"", "Open connections.")              \
-	X(DBT_LANES_SLOW, GAUGE, "weir_db_lanes", "kind=\"slow\"", "Open connections.")              \
-	X(DBT_LANES_WRITE, GAUGE, "weir_db_lanes", "kind=\"write\"", "Open connections.")            \
-	X(DBT_OPENED, COUNTER, "weir_db_lanes_opened_total", "", "Connections opened.")              \
-	X(DBT_LOST, COUNTER, "weir_db_lanes_lost_total", "", "Open connections lost.")               \
-	X(DBT_DIALS_FAILED, COUNTER, "weir_db_dials_failed_total", "",                               \
-	    "Connections that could not be opened.")                                                 \
-	X(DBT_RETRIES, COUNTER, "weir_db_retries_total", "",                                         \
-	    "Statements run again after a lost connection, a recovery conflict or a demotion.")      \
-	X(DBT_MOVED, COUNTER, "weir_db_moved_total", "",                                             \
-	    "Reads moved to another lane, since a slow one was ahead of them.")                      \
-	X(DBT_PREPARED, COUNTER, "weir_db_prepared_total", "", "Statements prepared.")               \
-	X(DBT_REPREPARED, COUNTER, "weir_db_reprepared_total", "",                                   \
-	    "Statements prepared again, since the connection had forgotten them.")                   \
-	X(DBT_HELD, COUNTER, "weir_db_held_total", "",                                               \
-	    "Statements that had to wait because no node was fit for them.")                         \
-	X(DBT_TIMEOUTS, COUNTER, "weir_db_timeouts_total", "", "Statements over their deadline.")    \
-	X(DBT_IN_DOUBT, COUNTER, "weir_db_in_doubt_total", "", "Writes whose outcome is unknown.")   \
-	X(DBT_REFUSED, COUNTER, "weir_db_refused_total", "", "Statements refused, queue full.")      \
+	    "Statements by intent and outcome.")                                                  \
+	X(DBT_READ_TIME, HISTOGRAM, "weir_db_query_duration_seconds", "intent=\"read\"",          \
+	    "Time from the call to its result.")                                                  \
+	X(DBT_WRITE_TIME, HISTOGRAM, "weir_db_query_duration_seconds", "intent=\"write\"",        \
+	    "Time from the call to its result.")                                                  \
+	X(DBT_WAIT_TIME, HISTOGRAM, "weir_db_wait_seconds", "",                                   \
+	    "Time that statements waited for a lane, of those that had to.")                      \
+	X(DBT_QUEUED, GAUGE, "weir_db_queue_length", "", "Statements waiting for a lane.")        \
+	X(DBT_IN_FLIGHT, GAUGE, "weir_db_in_flight", "", "Statements sent and not answered.")     \
+	X(DBT_LANES_READ, GAUGE, "weir_db_lanes", "kind=\"read\"", "Open connections.")           \
+	X(DBT_LANES_SLOW, GAUGE, "weir_db_lanes", "kind=\"slow\"", "Open connections.")           \
+	X(DBT_LANES_WRITE, GAUGE, "weir_db_lanes", "kind=\"write\"", "Open connections.")         \
+	X(DBT_OPENED, COUNTER, "weir_db_lanes_opened_total", "", "Connections opened.")           \
+	X(DBT_LOST, COUNTER, "weir_db_lanes_lost_total", "", "Open connections lost.")            \
+	X(DBT_DIALS_FAILED, COUNTER, "weir_db_dials_failed_total", "",                            \
+	    "Connections that could not be opened.")                                              \
+	X(DBT_RETRIES, COUNTER, "weir_db_retries_total", "",                                      \
+	    "Statements run again after a lost connection, a recovery conflict or a demotion.")   \
+	X(DBT_MOVED, COUNTER, "weir_db_moved_total", "",                                          \
+	    "Reads moved to another lane, since a slow one was ahead of them.")                   \
+	X(DBT_PREPARED, COUNTER, "weir_db_prepared_total", "", "Statements prepared.")            \
+	X(DBT_REPREPARED, COUNTER, "weir_db_reprepared_total", "",                                \
+	    "Statements prepared again, since the connection had forgotten them.")                \
+	X(DBT_HELD, COUNTER, "weir_db_held_total", "",                                            \
+	    "Statements that had to wait because no node was fit for them.")                      \
+	X(DBT_TIMEOUTS, COUNTER, "weir_db_timeouts_total", "", "Statements over their deadline.") \
+	X(DBT_IN_DOUBT, COUNTER, "weir_db_in_doubt_total", "", "Writes whose outcome is unknown.") \
+	X(DBT_REFUSED, COUNTER, "weir_db_refused_total", "", "Statements refused, queue full.")   \
 	X(DBT_TOO_BIG, COUNTER, "weir_db_too_big_total", "", "Results over max_rows_bytes.")
 
 /* One per database node, in the order of the cluster file. */
-#define DBT_NODE_METRICS(X)                                                                          \
+#define DBT_NODE_METRICS(X)                                                                       \
 	X(DBT_NODE_QUERIES, COUNTER, "weir_db_node_queries_total", "", "Statements answered, by node.") \
-	X(DBT_NODE_ROLE, GAUGE_MAX, "weir_db_node_role", "",                                         \
-	    "What this process sees a node as: 0 unknown, 1 down, 2 primary, 3 replica.")            \
-	X(DBT_NODE_FIT, GAUGE_MAX, "weir_db_node_fit", "", "1 when the node may serve.")             \
-	X(DBT_NODE_LAG, GAUGE_MAX, "weir_db_node_lag_bytes", "",                                     \
-	    "Bytes of WAL that a replica has not replayed.")                                         \
-	X(DBT_NODE_SILENT, GAUGE_MAX, "weir_db_node_silent_seconds", "",                             \
+	X(DBT_NODE_ROLE, GAUGE_MAX, "weir_db_node_role", "",                                      \
+	    "What this process sees a node as: 0 unknown, 1 down, 2 primary, 3 replica.")         \
+	X(DBT_NODE_FIT, GAUGE_MAX, "weir_db_node_fit", "", "1 when the node may serve.")          \
+	X(DBT_NODE_LAG, GAUGE_MAX, "weir_db_node_lag_bytes", "",                                  \
+	    "Bytes of WAL that a replica has not replayed.")                                      \
+	X(DBT_NODE_SILENT, GAUGE_MAX, "weir_db_node_silent_seconds", "",                          \
 	    "Whole seconds since a node answered a probe.")
 /* clang-format on */
 

@@ -83,7 +83,8 @@ dbt__known_slow(struct dbt_worker *worker, unsigned index, w_usec cost)
 }
 
 const char *const *
-dbt__params_fill(struct dbt_worker *worker, const struct dbt_stmt *stmt, const struct w_view *params)
+dbt__params_fill(struct dbt_worker *worker, const struct dbt_stmt *stmt,
+    const struct w_view *params)
 {
 	size_t size = stmt->params * sizeof(char *);
 	const char **values;

@@ -38,8 +38,8 @@ struct dbt__rules {
  * 2. An older primary is shown as primary, never as fit.
  * 3. While no primary is in force, replicas serve reads as they did.
  */
-void dbt__topology_make(const struct dbt__seen *seen, unsigned count, const struct dbt__rules *rules,
-    w_usec now, uint32_t *floor, struct dbt_topology *ret);
+void dbt__topology_make(const struct dbt__seen *seen, unsigned count,
+    const struct dbt__rules *rules, w_usec now, uint32_t *floor, struct dbt_topology *ret);
 /* Do workers have to know? Roles, fitness or the primary in force differ. */
 bool dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b);
 

@@ -13,7 +13,7 @@ struct dbt_tx {
 	struct dbt__lane *lane; /* NULL: lost */
 	enum dbt_intent intent;
 	w_usec deadline;
-	int failed; /* first error of a statement: PostgreSQL runs nothing more in this transaction */
+	int failed; /* first error of a statement: PostgreSQL runs nothing more after it */
 	struct dbt_sql_error error; /* of it */
 };
 
@@ -21,10 +21,12 @@ struct dbt_tx {
 static const struct dbt_stmt begins[] = {
 	[0] = { "weir_begin", "BEGIN READ WRITE", 0 },
 	[DBT_TX_READ_ONLY] = { "weir_begin_ro", "BEGIN READ ONLY", 0 },
-	[DBT_TX_REPEATABLE] = { "weir_begin_rr", "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE", 0 },
+	[DBT_TX_REPEATABLE] = { "weir_begin_rr",
+	    "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE", 0 },
 	[DBT_TX_REPEATABLE | DBT_TX_READ_ONLY] = { "weir_begin_rr_ro",
 	    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0 },
-	[DBT_TX_SERIALIZABLE] = { "weir_begin_ser", "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", 0 },
+	[DBT_TX_SERIALIZABLE] = { "weir_begin_ser",
+	    "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", 0 },
 };
 static const struct dbt_stmt commit_stmt = { "weir_commit", "COMMIT", 0 };
 static const struct dbt_stmt rollback_stmt = { "weir_rollback", "ROLLBACK", 0 };
@@ -68,7 +70,7 @@ job_of(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_sql_error *err
 static const struct dbt_stmt *
 begin_stmt(unsigned flags)
 {
-	/* A standby knows no serializable transactions; a snapshot there is the same for a reader. */
+	/* A standby knows no serializable transactions; for a reader a snapshot will do. */
 	if ((flags & DBT_TX_SERIALIZABLE) != 0)
 		flags = (flags & DBT_TX_READ_ONLY) != 0 ? DBT_TX_READ_ONLY | DBT_TX_REPEATABLE :
 		    DBT_TX_SERIALIZABLE;

@@ -274,7 +274,8 @@ make_worker(const struct dbt_worker_config *config)
 }
 
 int
-dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret, struct w_fault *fault)
+dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret,
+    struct w_fault *fault)
 {
 	W_AUTO(dbt_worker_free) struct dbt_worker *worker = make_worker(config);
 	size_t nodes = W_MIN(w_cluster_count(config->cluster, W_DATABASE), (size_t)DBT_NODES_MAX);

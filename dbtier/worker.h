@@ -41,7 +41,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__SLOW_COST (10 * W_MSEC) /* a statement that takes longer on average is slow */
 #define DBT__FAST_COST (5 * W_MSEC)  /* and is fast again below this */
 #define DBT__STUCK (100 * W_MSEC)   /* a lane whose head takes longer takes no new work */
-#define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then its lane is closed */
+#define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then the lane ends */
 #define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
 #define DBT__TRIES 3                /* runs of a read; a write that surely was not run goes on */
 
@@ -201,7 +201,8 @@ void dbt__job_finish(struct dbt__job *job, int rc);
 /* Its unit is complete; takes what it needs out of the flight. */
 void dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight);
 /* Its lane was lost. first: it was what the server worked on. */
-void dbt__job_lost(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight, bool first);
+void dbt__job_lost(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight,
+    bool first);
 void dbt__job_unqueue(struct dbt__job *job);
 /* Run it again: to the front of the queue. */
 void dbt__job_requeue(struct dbt__job *job);

@@ -1,9 +1,9 @@
 # docs/ - the manual pages, and the specifications of what goes over the wires.
 dist_man_MANS += \
-	%D%/man/weir-cluster.5 \
-	%D%/man/weir-monitor.8 \
 	%D%/man/weir-balancer.8 \
+	%D%/man/weir-cluster.5 \
 	%D%/man/weir-dbnode.8 \
+	%D%/man/weir-monitor.8 \
 	%D%/man/weir-server.8 \
 	%D%/man/weir.1
 

@@ -84,7 +84,8 @@ run(const struct fixture *fixture, char *const argv[])
 static unsigned
 free_port(void)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(addr);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -257,7 +258,8 @@ fixture_start(struct fixture *fixture)
 	const struct passwd *user = owner();
 
 	memset(fixture, 0, sizeof(*fixture));
-	snprintf(fixture->dir, sizeof(fixture->dir), "%.40s/weir-dbt-XXXXXX", tmp != NULL ? tmp : "/tmp");
+	snprintf(fixture->dir, sizeof(fixture->dir), "%.40s/weir-dbt-XXXXXX",
+	    tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(fixture->dir) == NULL)
 		die(fixture->dir, strerror(errno));
 	if (geteuid() == 0 && chown(fixture->dir, user->pw_uid, user->pw_gid) < 0)

@@ -18,15 +18,18 @@ static struct bench bench;
 
 static const struct dbt_stmt get_body = { "get_body", "SELECT id, body FROM t WHERE id = $1", 1 };
 static const struct dbt_stmt put_body = { "put_body",
-	"INSERT INTO t VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = $2 RETURNING id, body", 2 };
+	"INSERT INTO t VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = $2"
+	" RETURNING id, body", 2 };
 static const struct dbt_stmt add_row = { "add_row", "INSERT INTO t VALUES ($1, $2)", 2 };
 static const struct dbt_stmt sleep_stmt = { "nap", "SELECT pg_sleep($1::float8)", 1 };
 static const struct dbt_stmt whoami = { "whoami",
-	"SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only')", 0 };
+	"SELECT pg_backend_pid(), pg_is_in_recovery(),"
+	" current_setting('transaction_read_only')", 0 };
 static const struct dbt_stmt divide = { "divide", "SELECT 1 / $1::int", 1 };
 static const struct dbt_stmt broken = { "broken", "SELECT nonsense FROM nowhere", 0 };
 static const struct dbt_stmt nulls = { "nulls", "SELECT $1::text, ''::text, $2::int", 2 };
-static const struct dbt_stmt big = { "big", "SELECT repeat('x', 1000) FROM generate_series(1, $1::int)", 1 };
+static const struct dbt_stmt big = { "big",
+	"SELECT repeat('x', 1000) FROM generate_series(1, $1::int)", 1 };
 static const struct dbt_stmt sneak = { "sneak", "DELETE FROM t WHERE id = 1 AND false", 0 };
 static const struct dbt_stmt discard = { "discard", "DISCARD ALL", 0 };
 static const struct dbt_stmt hidden_discard = { "hidden_discard",
@@ -359,7 +362,8 @@ a_changed_table_is_no_error(void)
 	static const struct dbt_stmt all = { "all_of_u", "SELECT * FROM u", 0 };
 	struct call call;
 
-	fixture_sql(&pg, 0, "CREATE TABLE u (a int); INSERT INTO u VALUES (1); GRANT ALL ON u TO weir_rw");
+	fixture_sql(&pg, 0, "CREATE TABLE u (a int);"
+	    " INSERT INTO u VALUES (1); GRANT ALL ON u TO weir_rw");
 	call = run_call((struct call){ WRITE(all, NULL) });
 	CU_ASSERT(call.rc == W_OK && strcmp(call.value, "1") == 0);
 	fixture_sql(&pg, 0, "ALTER TABLE u ADD COLUMN b text DEFAULT 'two'");
@@ -585,7 +589,8 @@ a_recovery_conflict_is_run_on_the_primary(void)
 		"SELECT (SELECT count(*) FROM v), pg_sleep(0.8)::text || 'done'", 0 };
 	struct call calls[2] = { { READ(scan, NULL) } };
 
-	fixture_sql(&pg, 0, "CREATE TABLE v (a int); INSERT INTO v VALUES (1); GRANT ALL ON v TO weir_ro");
+	fixture_sql(&pg, 0, "CREATE TABLE v (a int);"
+	    " INSERT INTO v VALUES (1); GRANT ALL ON v TO weir_ro");
 	/* once before, so that it is known to be slow and stays where it is */
 	CU_ASSERT(run_call((struct call){ READ(scan, NULL), .after = 100 }).rc == W_OK);
 	bench_run(&bench, conflict_fiber, calls, sizeof(*calls), 2);
@@ -733,7 +738,8 @@ one_of_two_serializable_fails(void)
 	int rcs[2];
 
 	bench_run(&bench, serial_fiber, rcs, sizeof(*rcs), 2);
-	CU_ASSERT((rcs[0] == W_OK && rcs[1] == -W_ESERIAL) || (rcs[1] == W_OK && rcs[0] == -W_ESERIAL));
+	CU_ASSERT((rcs[0] == W_OK && rcs[1] == -W_ESERIAL) ||
+	    (rcs[1] == W_OK && rcs[0] == -W_ESERIAL));
 }
 
 static void
@@ -833,7 +839,8 @@ the_end_answers_everybody(void)
 			.stmt = &sleep_stmt, .params = { "2" } };
 	bench_run(&bench, last_fiber, calls, sizeof(*calls), 30);
 	for (unsigned i = 0; i < 29; i++)
-		CU_ASSERT(calls[i].rc == -W_ESHUTDOWN || (i % 2 == 1 && calls[i].rc == -W_EINDOUBT));
+		CU_ASSERT(calls[i].rc == -W_ESHUTDOWN ||
+		    (i % 2 == 1 && calls[i].rc == -W_EINDOUBT));
 }
 
 static CU_TestInfo live_tests[] = {
@@ -855,7 +862,8 @@ static CU_TestInfo live_tests[] = {
 	{ "a late transaction is rolled back", a_late_transaction_is_rolled_back },
 	{ "forgotten statements are prepared again", forgotten_statements_are_prepared_again },
 	{ "a changed table is no error", a_changed_table_is_no_error },
-	{ "a transaction does not survive its connection", a_transaction_survives_no_lost_connection },
+	{ "a transaction does not survive its connection",
+	    a_transaction_survives_no_lost_connection },
 	{ "a killed backend costs no read", a_killed_backend_costs_no_read },
 	{ "without replicas the primary serves reads", without_replicas_the_primary_reads },
 	{ "a frozen replica is left", a_frozen_replica_is_left },
@@ -873,6 +881,7 @@ static CU_TestInfo live_tests[] = {
 	CU_TEST_INFO_NULL
 };
 CU_SuiteInfo live_suites[] = {
-	{ .pName = "dbtier/live", .pInitFunc = set_up, .pCleanupFunc = tear_down, .pTests = live_tests },
+	{ .pName = "dbtier/live", .pInitFunc = set_up, .pCleanupFunc = tear_down,
+	    .pTests = live_tests },
 	CU_SUITE_INFO_NULL
 };

@@ -22,8 +22,8 @@ lsn_parses(void)
 static void
 lsn_refuses(void)
 {
-	static const char *const wrong[] = { "", "/", "1/", "/1", "16B374D848", "1/2/3", "g/1", "1/ 2",
-		"123456789/0", "0/123456789", "-1/0" };
+	static const char *const wrong[] = { "", "/", "1/", "/1", "16B374D848", "1/2/3", "g/1",
+		"1/ 2", "123456789/0", "0/123456789", "-1/0" };
 	uint64_t lsn = 7;
 
 	for (unsigned i = 0; i < W_NELEM(wrong); i++)
@@ -39,7 +39,8 @@ quorum_parses(void)
 		unsigned k;
 	} cases[] = {
 		{ "", 0 }, { "  ", 0 }, { "db-2", 1 }, { "db-2, db-3", 1 }, { "*", 1 },
-		{ "ANY 2 (a, b, c)", 2 }, { "any 1(\"db-1\",\"db-2\")", 1 }, { "FIRST 3 (a,b,c)", 3 },
+		{ "ANY 2 (a, b, c)", 2 },
+		{ "any 1(\"db-1\",\"db-2\")", 1 }, { "FIRST 3 (a,b,c)", 3 },
 		{ "2 (a, b)", 2 },
 	};
 
@@ -109,14 +110,15 @@ primary(uint32_t timeline, uint64_t position)
 static struct dbt__seen
 replica(uint32_t timeline, uint64_t position)
 {
-	return (struct dbt__seen){ .name = "r", .answered = NOW, .recovery = true, .timeline = timeline,
-		.position = position, .received = position, .streamed = NOW };
+	return (struct dbt__seen){ .name = "r", .answered = NOW, .recovery = true,
+		.timeline = timeline, .position = position, .received = position, .streamed = NOW };
 }
 
 static void
 replicas_within_the_limit_are_fit(void)
 {
-	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 4000), replica(1, 3999), replica(1, 5100) };
+	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 4000), replica(1, 3999),
+		replica(1, 5100) };
 	struct dbt_topology topology;
 	uint32_t floor = 0;
 
@@ -177,7 +179,8 @@ the_highest_timeline_wins(void)
 static void
 silence_is_death(void)
 {
-	struct dbt__seen seen[] = { primary(1, 9000), { .name = "new" }, { .name = "bad", .why = "x" } };
+	struct dbt__seen seen[] = { primary(1, 9000), { .name = "new" },
+		{ .name = "bad", .why = "x" } };
 	struct dbt_topology topology;
 	uint32_t floor = 0;
 

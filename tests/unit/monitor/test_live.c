@@ -216,12 +216,14 @@ every_way_out(void)
 	publish(node, "server-2", "up");
 	AWAIT(subscriber, "node.server-2", &body, "\"state\":\"up\"", "\"pid\":42");
 	CU_ASSERT_EQUAL(live_get(http, "/api/nodes", &body), 200);
-	CU_ASSERT_PTR_NOT_NULL(strstr(body.ptr, "\"name\":\"server-2\",\"role\":\"server\",\"state\":\"up\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(body.ptr,
+	    "\"name\":\"server-2\",\"role\":\"server\",\"state\":\"up\""));
 	CU_ASSERT_PTR_NOT_NULL(strstr(body.ptr, "\"name\":\"monitor-1\""));
 	CU_ASSERT_DOUBLE_EQUAL(metric("weir_up{cluster=\"demo\",node=\"server-2\",role=\"server\"} "), 1,
 	    1e-9);
 	CU_ASSERT_DOUBLE_EQUAL(
-	    metric("weir_http_requests_total{cluster=\"demo\",node=\"server-2\",role=\"server\",code=\"2xx\"} "),
+	    metric("weir_http_requests_total{cluster=\"demo\",node=\"server-2\",role=\"server\","
+		   "code=\"2xx\"} "),
 	    10, 1e-9);
 	/* a planned stop is a node that is missing, at once */
 	publish(node, "server-2", "down");
@@ -305,7 +307,6 @@ strangers(void)
 static void
 liars_and_garbage(void)
 {
-	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
 	void *friend = FOLLOW("operator", "node.monitor-1");
 	void *node = be_node("server-2");
 

@@ -241,7 +241,8 @@ values(void)
 	begin("alerts:\n"
 	      "  - {name: a, value: \"node:requests_per_second\", threshold: 5}\n"
 	      "  - {name: b, value: requests_per_second, compare: \">=\", threshold: 10}\n"
-	      "  - {name: c, value: \"metric:weir_http_requests_total{code=\\\"5xx\\\"}\", compare: \"==\", threshold: 2}\n"
+	      "  - {name: c, value: 'metric:weir_http_requests_total{code=\"5xx\"}', "
+	      "compare: \"==\", threshold: 2}\n"
 	      "  - {name: d, value: nodes_down, compare: \"!=\", threshold: 0}\n"
 	      "  - {name: e, value: cpu_ratio, compare: \"<\", threshold: 0.1}\n");
 	all_report(1, 0, HELP_REQUESTS(0, 0));
