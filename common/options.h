@@ -69,6 +69,7 @@
 	X(capacity,       uint,  "2048",    1, 1000000, RESTART, "Requests at once, all workers and balancers together.") \
 	X(max_connections, uint, "10000",   1, 1000000, RESTART, "Direct HTTP connections open at once, all workers together.") \
 	X(request_timeout, usec, "30s",     1000, 86400000000, RELOAD, "Deadline of a request that came without one.") \
+	X(stall_timeout,  usec,  "60s",     1000, 86400000000, RELOAD, "Longest wait for a client that neither sends nor takes bytes, once its answer has begun; the deadline no longer counts then.") \
 	X(request_memory, bytes, "4MiB",    65536, 1073741824, RELOAD, "Memory of one request beyond its stack.") \
 	X(max_json,       bytes, "1MiB",    1024, 1073741824, RELOAD, "Length of a JSON body that a handler parses whole.") \
 	X(fiber_stack,    bytes, "256KiB",  65536, 16777216, RESTART, "Stack of a fiber; only touched pages take memory.") \

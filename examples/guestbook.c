@@ -14,16 +14,19 @@
 #include <weir.h>
 
 #define TEXT(array) ((struct weir_view){ array, sizeof(array) - 1 })
-#define ROW "id, author, body, to_char(created at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created"
+#define ISO_8601 "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
+#define ROW "id, author, body, to_char(created at time zone 'UTC', " ISO_8601 ") as created"
 
 static const struct weir_stmt list_stmt = { "guestbook_list",
-	"select " ROW " from guestbook.messages where id < $1::bigint order by id desc limit $2::int", 2 };
+	"select " ROW " from guestbook.messages where id < $1::bigint "
+	"order by id desc limit $2::int", 2 };
 static const struct weir_stmt find_stmt = { "guestbook_find",
 	"select " ROW " from guestbook.messages where id = $1::bigint", 1 };
 static const struct weir_stmt add_stmt = { "guestbook_add",
 	"insert into guestbook.messages (author, body) values ($1, $2) returning " ROW, 2 };
 static const struct weir_stmt change_stmt = { "guestbook_change",
-	"update guestbook.messages set author = $2, body = $3 where id = $1::bigint returning " ROW, 3 };
+	"update guestbook.messages set author = $2, body = $3 where id = $1::bigint "
+	"returning " ROW, 3 };
 static const struct weir_stmt remove_stmt = { "guestbook_remove",
 	"delete from guestbook.messages where id = $1::bigint", 1 };
 static const struct weir_stmt count_stmt = { "guestbook_count",
@@ -224,7 +227,8 @@ static const char page_html[] =
     "<h1>Guestbook</h1>\n"
     "<form id=\"form\">\n"
     "<label>Name <input id=\"author\" required maxlength=\"100\" autocomplete=\"name\"></label>\n"
-    "<label>Message <textarea id=\"text\" required maxlength=\"4000\" rows=\"3\"></textarea></label>\n"
+    "<label>Message\n"
+    "<textarea id=\"text\" required maxlength=\"4000\" rows=\"3\"></textarea></label>\n"
     "<button>Leave it</button>\n"
     "<p id=\"note\" role=\"status\"></p>\n"
     "</form>\n"
@@ -240,7 +244,8 @@ static const char page_css[] =
     "main { max-width: 40rem; margin: 0 auto; padding: 1rem; }\n"
     "form, li { border: 1px solid #8886; border-radius: .5rem; padding: .75rem 1rem; }\n"
     "label { display: block; margin-bottom: .5rem; }\n"
-    "input, textarea { box-sizing: border-box; display: block; font: inherit; padding: .4rem; width: 100%; }\n"
+    "input, textarea { box-sizing: border-box; display: block; font: inherit; padding: .4rem; }\n"
+    "input, textarea { width: 100%; }\n"
     "button { font: inherit; padding: .4rem 1rem; }\n"
     "ol { list-style: none; padding: 0; }\n"
     "li { margin: .75rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }\n"

@@ -152,8 +152,8 @@ srv__server_timing(const struct srv_answer *answer, char *to, size_t size)
 {
 	size_t len = put_duration(to, size, "queue", answer->queue);
 
-	len += put_duration(to + len, size - len, ", handler", answer->handler);
-	len += put_duration(to + len, size - len, ", database", answer->database);
+	len += put_duration(to + len, size - len, ", app", answer->handler);
+	len += put_duration(to + len, size - len, ", db", answer->database);
 	return len;
 }
 
@@ -369,7 +369,7 @@ do_write(void *arg)
 		call->bytes = w_view_sub(call->bytes, (size_t)sent, call->bytes.len);
 		if (call->bytes.len == 0)
 			return;
-		if (w_fiber_park_until(req->deadline) < 0) {
+		if (w_fiber_park_until(srv__body_deadline(req)) < 0) {
 			call->rc = WEIR_ETIMEOUT;
 			return;
 		}

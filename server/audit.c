@@ -102,9 +102,12 @@ static const struct {
 static bool
 is_clean(struct w_view value)
 {
-	for (size_t i = 0; i < value.len; i++)
-		if (((unsigned char)value.ptr[i] < ' ' && value.ptr[i] != '\t') || value.ptr[i] == 0x7f)
+	for (size_t i = 0; i < value.len; i++) {
+		unsigned char c = (unsigned char)value.ptr[i];
+
+		if ((c < ' ' && c != '\t') || c == 0x7f)
 			return false;
+	}
 	return true;
 }
 
@@ -112,7 +115,7 @@ static int
 check_field(struct audit *audit, const struct lnk_field *field)
 {
 	if (!srv__is_token(field->name))
-		return refuse(audit, -W_EFRAMING, "a field's name holds a space or a forbidden byte");
+		return refuse(audit, -W_EFRAMING, "a field's name holds a forbidden byte");
 	if (!is_clean(field->value))
 		return refuse(audit, -W_EFRAMING, "a field's value holds a control byte");
 	for (size_t i = 0; i < W_NELEM(known); i++)
@@ -129,7 +132,8 @@ check_whole(struct audit *audit, struct w_view version)
 	if (!new && !w_view_eq(version, W_VIEW("HTTP/1.0")))
 		return refuse(audit, -W_EVERSION, "only HTTP/1.1 and HTTP/1.0 are spoken here");
 	if (audit->codings > 0 && (audit->lengths > 0 || !new))
-		return refuse(audit, -W_EFRAMING, "Transfer-Encoding with Content-Length or HTTP/1.0");
+		return refuse(audit, -W_EFRAMING,
+		    "Transfer-Encoding with Content-Length or HTTP/1.0");
 	if (new && audit->hosts == 0)
 		return refuse(audit, -W_EINVAL, "Host is missing");
 	if (audit->codings > 0)

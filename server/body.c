@@ -30,6 +30,14 @@ take_bytes(struct srv_request *req, void *to, size_t size)
 	return len;
 }
 
+w_usec
+srv__body_deadline(const struct srv_request *req)
+{
+	if (req->answer.kind != SRV_STREAM || req->cut)
+		return req->deadline;
+	return w_now() + (w_usec)srv__options(req->worker)->stall_timeout;
+}
+
 static void
 do_read(void *arg)
 {
@@ -44,7 +52,7 @@ do_read(void *arg)
 		if (req->gone)
 			return;
 		call->rc = WEIR_ETIMEOUT;
-		if (w_fiber_park_until(req->deadline) < 0)
+		if (w_fiber_park_until(srv__body_deadline(req)) < 0)
 			return;
 	}
 	call->rc = (int64_t)take_bytes(req, call->to, call->size);
@@ -221,8 +229,8 @@ find_member(struct srv_request *req, const char *name, enum srv_json_type type,
 		return rc;
 	member = srv__object_find(&req->object, w_view_of(name));
 	if (member == NULL)
-		return refuse_json(req, 400,
-		    w_arena_printf(&req->arena, "member %s is missing: %s is wanted", name, wanted));
+		return refuse_json(req, 400, w_arena_printf(&req->arena,
+		    "member %s is missing: %s is wanted", name, wanted));
 	if (member->type != type)
 		return refuse_json(req, 400,
 		    w_arena_printf(&req->arena, "member %s: %s is wanted", name, wanted));

@@ -130,7 +130,8 @@ do_run(void *arg)
 
 	memset(&req->sql, 0, sizeof(req->sql));
 	if (call->tx != NULL)
-		rc = dbt_tx_exec(call->tx->tx, call->query.stmt, call->query.params, &rows, &req->sql);
+		rc = dbt_tx_exec(call->tx->tx, call->query.stmt, call->query.params, &rows,
+		    &req->sql);
 	else if (req->worker->dbt != NULL)
 		rc = dbt_run(req->worker->dbt, &call->query, &rows, &req->sql);
 	req->database += w_now() - from;
@@ -338,7 +339,8 @@ do_end(void *arg)
 
 	memset(&req->sql, 0, sizeof(req->sql));
 	w_list_remove(&call->tx->node);
-	rc = call->commit ? dbt_tx_commit(&call->tx->tx, &req->sql) : dbt_tx_rollback(&call->tx->tx);
+	rc = call->commit ? dbt_tx_commit(&call->tx->tx, &req->sql)
+	    : dbt_tx_rollback(&call->tx->tx);
 	call->tx->tx = NULL;
 	req->database += w_now() - from;
 	call->rc = error_of(req, rc);

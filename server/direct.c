@@ -33,7 +33,7 @@
 #define DRAIN_MAX ((size_t)64 * 1024 * 1024) /* the answer must wait for the end of the body */
 #define BLOCK 32768                     /* bytes that the library asks for at once */
 #define IDLE_SECONDS 60u                /* without progress */
-#define POOL ((size_t)16 * 1024)        /* of a connection: header and buffers; cleared per request */
+#define POOL ((size_t)16 * 1024)        /* of a connection; the library clears it per request */
 
 struct srv_direct {
 	struct srv_worker *worker;
@@ -213,8 +213,8 @@ cut(struct srv_request *req, int err W_UNUSED)
 		return;
 	}
 	if (!part->queued) {
-		srv__problem(req, 413,
-		    "the answer began before the request's body had ended and grew too long to wait");
+		srv__problem(req, 413, "the answer began before the request's body had ended "
+		    "and grew too long to wait");
 		return;
 	}
 	part->failed = true;
@@ -600,7 +600,8 @@ start_daemon(struct srv_direct *direct, int listener, unsigned connections)
 static int
 watch_daemon(struct srv_direct *direct)
 {
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(direct->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	const union MHD_DaemonInfo *info =
+	    MHD_get_daemon_info(direct->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 
 	if (info == NULL)
 		return -W_EIO;

@@ -147,9 +147,10 @@ static void
 on_data(struct lnk_stream *stream W_UNUSED, struct w_view bytes, bool end, void *arg)
 {
 	struct srv_request *req = w_typed(arg, SRV_REQUEST_MAGIC);
-	bool answered = req->answer.kind == SRV_WHOLE && req->answer.written == req->answer.body.len;
+	const struct srv_answer *answer = &req->answer;
+	bool answered = answer->kind == SRV_WHOLE && answer->written == answer->body.len;
 
-	if (srv__request_data(req, bytes, end) < 0 && (answered || req->answer.kind == SRV_STREAM))
+	if (srv__request_data(req, bytes, end) < 0 && (answered || answer->kind == SRV_STREAM))
 		reset(req, -W_ECANCELED);
 }
 

@@ -36,7 +36,8 @@ take_port(int fd, struct addrinfo *info)
 }
 
 static int
-open_all(const char *address, struct addrinfo *info, unsigned count, int *ret, struct w_fault *fault)
+open_all(const char *address, struct addrinfo *info, unsigned count, int *ret,
+    struct w_fault *fault)
 {
 	for (unsigned i = 0; i < count; i++) {
 		ret[i] = open_one(info);
@@ -45,7 +46,8 @@ open_all(const char *address, struct addrinfo *info, unsigned count, int *ret, s
 
 			while (i > 0)
 				w_close(&ret[--i]);
-			return w_fail(fault, -W_EIO, "cannot listen on %s: %s", address, strerror(why));
+			return w_fail(fault, -W_EIO, "cannot listen on %s: %s", address,
+			    strerror(why));
 		}
 		if (i == 0)
 			take_port(ret[0], info);
@@ -57,7 +59,8 @@ int
 srv__listen(const char *address, unsigned count, int *ret, unsigned *ret_port,
     struct w_fault *fault)
 {
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+		.ai_socktype = SOCK_STREAM };
 	struct addrinfo *info = NULL;
 	char host[256], service[16];
 	unsigned port = 0;
@@ -68,7 +71,8 @@ srv__listen(const char *address, unsigned count, int *ret, unsigned *ret_port,
 	snprintf(service, sizeof(service), "%u", port);
 	rc = getaddrinfo(host, service, &hints, &info);
 	if (rc != 0)
-		return w_fail(fault, -W_EINVAL, "cannot listen on %s: %s", address, gai_strerror(rc));
+		return w_fail(fault, -W_EINVAL, "cannot listen on %s: %s", address,
+		    gai_strerror(rc));
 	rc = open_all(address, info, count, ret, fault);
 	if (rc == W_OK)
 		*ret_port = take_port(ret[0], info);

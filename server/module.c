@@ -71,11 +71,13 @@ check_module(const char *path, const struct weir_module *module, struct w_fault 
 	const char *why = dlerror();
 
 	if (module == NULL)
-		return w_fail(fault, -W_EIO, "module %s: no symbol weir_module (%s); does it use WEIR_MODULE()?",
-		    path, why != NULL ? why : "not found");
+		return w_fail(fault, -W_EIO,
+		    "module %s: no symbol weir_module (%s); does it use WEIR_MODULE()?", path,
+		    why != NULL ? why : "not found");
 	if (module->abi != WEIR_ABI)
-		return w_fail(fault, -W_EVERSION, "module %s: built for ABI %u, this server has %u; build it again",
-		    path, module->abi, WEIR_ABI);
+		return w_fail(fault, -W_EVERSION,
+		    "module %s: built for ABI %u, this server has %u; build it again", path,
+		    module->abi, WEIR_ABI);
 	if (module->name == NULL || module->name[0] == '\0' || module->routes == NULL)
 		return w_fail(fault, -W_EINVAL, "module %s: it has no name or no routes", path);
 	return W_OK;
@@ -93,8 +95,9 @@ srv__module_load(const char *name, const char *dir, struct srv_router *router,
 
 	path = find_file(name, dir, tried, sizeof(tried));
 	if (path == NULL)
-		return w_fail(fault, -W_EIO, "module %s: no file %s.so in %.300s; give a path, or install it",
-		    name, name, tried);
+		return w_fail(fault, -W_EIO,
+		    "module %s: no file %s.so in %.300s; give a path, or install it", name,
+		    name, tried);
 	handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (handle == NULL)
 		return w_fail(fault, -W_EIO, "module %s: %s", path, dlerror());

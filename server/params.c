@@ -83,8 +83,9 @@ weir_header(struct weir_request *pub, const char *name)
 static int
 refuse_number(struct srv_request *req, const char *what, const char *name, int64_t min, int64_t max)
 {
-	char *detail = w_arena_printf(&req->arena, "%s %s: a whole number from %lld to %lld is wanted",
-	    what, name, (long long)min, (long long)max);
+	char *detail = w_arena_printf(&req->arena,
+	    "%s %s: a whole number from %lld to %lld is wanted", what, name, (long long)min,
+	    (long long)max);
 
 	req->problem_status = 400;
 	req->problem_detail = detail != NULL ? detail : "a number is out of range";
@@ -110,7 +111,8 @@ weir_param_int(struct weir_request *pub, const char *name, int64_t min, int64_t 
 
 	if (text.ptr == NULL)
 		return WEIR_OK;
-	return read_number(srv__of(pub), "path parameter", name, text, (int64_t[]){ min, max }, ret);
+	return read_number(srv__of(pub), "path parameter", name, text, (int64_t[]){ min, max },
+	    ret);
 }
 
 int
@@ -120,7 +122,8 @@ weir_query_int(struct weir_request *pub, const char *name, int64_t min, int64_t 
 
 	if (text.ptr == NULL)
 		return WEIR_OK;
-	return read_number(srv__of(pub), "query parameter", name, text, (int64_t[]){ min, max }, ret);
+	return read_number(srv__of(pub), "query parameter", name, text, (int64_t[]){ min, max },
+	    ret);
 }
 
 int64_t

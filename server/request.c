@@ -301,13 +301,13 @@ tell_methods(struct srv_request *req, struct w_view allow)
 static enum next
 do_route(struct srv_request *req)
 {
-	static const struct w_view server_wide = { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", 44 };
+	static const char server_wide[] = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 	int rc;
 
 	if (req->target.segment_count == 0) {
 		if (!w_view_eq(req->head.method, W_VIEW("OPTIONS")))
 			return fail(req, -W_EINVAL, "the target * is for OPTIONS only");
-		return tell_methods(req, server_wide);
+		return tell_methods(req, w_view_of(server_wide));
 	}
 	rc = srv__router_find(req->worker->srv->router, &req->arena, req->head.method,
 	    &req->target, &req->match);
@@ -369,7 +369,8 @@ log_failure(struct srv_request *req)
 	char object[160], message[sizeof(req->sql.message) + 64];
 
 	/* who was turned away for lack of capacity is counted, not logged */
-	if (req->answer.status < 500 || req->gone || (req->started == 0 && req->answer.status == 503))
+	if (req->answer.status < 500 || req->gone ||
+	    (req->started == 0 && req->answer.status == 503))
 		return;
 	snprintf(object, sizeof(object), "req=%.*s", W_VIEW_ARG(req->head.id));
 	w_log_quote(w_view_of(req->sql.message), message, sizeof(message));

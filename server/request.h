@@ -40,7 +40,7 @@ struct srv_request;
 struct srv {
 	struct w_node *node;
 	const char *name; /* the node's */
-	_Atomic(const struct w_server_options *) options; /* swapped by a reload; old ones live on */
+	_Atomic(const struct w_server_options *) options; /* a reload swaps them; old ones stay */
 	struct srv_router *router;
 	struct srv_module *modules;
 	unsigned module_count;
@@ -159,7 +159,8 @@ struct srv_request {
 	struct w_fiber *fiber;
 	struct srv_thread *thread; /* of a blocking handler */
 	int rc;
-	bool gone, cut;
+	bool gone;
+	bool cut; /* its time is over, whatever it was promised */
 
 	/* its database work */
 	struct srv_rows *rows;
@@ -202,7 +203,7 @@ void srv__problem_of(int rc, unsigned *ret_status, const char **ret_text);
 const char *srv__phrase(unsigned status); /* "Not Found" */
 /* Errors: -W_ENOMEM too many fields. Views must live as long as the request. */
 int srv__answer_field(struct srv_request *req, struct w_view name, struct w_view value);
-/* "queue;dur=0.012, handler;dur=1.200, database;dur=0.800" (milliseconds) */
+/* "queue;dur=0.012, app;dur=1.200, db;dur=0.800" (milliseconds) */
 size_t srv__server_timing(const struct srv_answer *answer, char *to, size_t size);
 
 /* ---- body.c ---- */
@@ -267,5 +268,11 @@ srv__options(const struct srv_worker *worker)
 {
 	return atomic_load_explicit(&worker->srv->options, memory_order_acquire);
 }
+
+/*
+ * Until when to wait for bytes of a body. The request's deadline bounds the time to the start of the
+ * answer; a transfer that has begun may last as long as it moves.
+ */
+w_usec srv__body_deadline(const struct srv_request *req);
 
 #endif

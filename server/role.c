@@ -330,6 +330,7 @@ cut_off(struct srv_worker *worker)
 	w_list_each(node, &worker->requests) {
 		struct srv_request *req = w_list_entry(node, struct srv_request, node);
 
+		req->cut = true;
 		req->deadline = w_now();
 		srv__request_wake(req);
 	}
@@ -358,7 +359,8 @@ worker_drain(struct w_worker *base)
 	worker->drain = (struct w_timer){ .fire = on_drain_look, .arg = worker };
 	worker->cut = (struct w_timer){ .fire = on_cut, .arg = worker };
 	w_timer_start(worker->loop, &worker->drain, 0, DRAIN_LOOK);
-	w_timer_start(worker->loop, &worker->cut, base->node->cluster->opt.drain_timeout * 9 / 10, 0);
+	w_timer_start(worker->loop, &worker->cut,
+	    base->node->cluster->opt.drain_timeout * 9 / 10, 0);
 }
 
 /* The loop has ended, but handlers that still wait must run to their end. */

@@ -176,7 +176,8 @@ walk_pattern(struct node *node, struct w_view pattern, struct srv_route *route, 
 
 		if (count == SRV_SEGMENTS_MAX)
 			return "too many segments";
-		if (w_view_find(segment, '{') < segment.len || w_view_find(segment, '}') < segment.len) {
+		if (w_view_find(segment, '{') < segment.len ||
+		    w_view_find(segment, '}') < segment.len) {
 			why = add_param(route, segment, count, last);
 			if (why != NULL)
 				return why;
@@ -256,7 +257,7 @@ srv__router_add(struct srv_router *router, const char *module, const struct weir
 	other = node_route(node, route->method);
 	if (other != NULL)
 		return w_fail(fault, -W_ECONFLICT,
-		    "module %s: route %s %s has the same shape as %s of module %s; change one of them",
+		    "module %s: route %s %s has the same shape as %s of module %s; change one",
 		    module, from->method, from->pattern, other->name, other->module);
 	route->name = w_xasprintf("%s %s", from->method, from->pattern);
 	keep_route(router, node, w_steal(&route));

@@ -233,6 +233,8 @@ on_message(void *arg)
 	while (zmq_msg_recv(&msg, attempt->server, ZMQ_DONTWAIT) >= 0) {
 		user = zmq_msg_gets(&msg, "User-Id");
 		snprintf(attempt->user, sizeof(attempt->user), "%s", user != NULL ? user : "");
+		/* It is proof by itself, and may come before the monitor's event of the handshake. */
+		attempt->decided = attempt->admitted = true;
 		w_loop_stop(&loop);
 	}
 	zmq_msg_close(&msg);

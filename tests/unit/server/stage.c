@@ -18,6 +18,7 @@ stage_init(struct stage *stage)
 		.request_memory = 1 << 20,
 		.max_json = 4096,
 		.query_timeout = W_SEC,
+		.stall_timeout = 10 * W_SEC,
 	};
 	w_log_init("unit", W_ERROR, false);
 	stage->srv.name = "server-1";

@@ -409,6 +409,7 @@ set_up_short(void)
 	if (sem_init(&routes_gate, 0, 0) < 0 || !stage_init(&stage))
 		return 1;
 	stage.options.request_timeout = 200 * W_MSEC;
+	stage.options.stall_timeout = 300 * W_MSEC;
 	return stage_start(&stage) ? 0 : 1;
 }
 
@@ -417,6 +418,19 @@ a_deadline_is_504(void)
 {
 	CU_ASSERT(get_is("/sleep/60000", 504, "deadline"));
 	CU_ASSERT(get_is("/sleep/1", 200, "slept"));
+}
+
+/* Nobody reads: the answer has begun, so what counts is that nothing moves. */
+static void
+a_client_that_stalls_is_cut_off(void)
+{
+	int before = atomic_load(&routes_ended);
+	static const char head[] = "GET /bytes/1000000000 HTTP/1.1\r\nHost: h\r\n\r\n";
+	W_AUTO(w_close) int fd = stage_connect(&stage);
+
+	stage_send(fd, head, strlen(head));
+	CU_ASSERT(reaches(&routes_ended, before + 1));
+	CU_ASSERT_EQUAL(atomic_load(&routes_last_error), WEIR_ETIMEOUT);
 }
 
 static void
@@ -446,6 +460,7 @@ a_blocking_handler_has_the_same_calls(void)
 
 static CU_TestInfo short_tests[] = {
 	{ "a deadline is 504", a_deadline_is_504 },
+	{ "a client that stalls is cut off", a_client_that_stalls_is_cut_off },
 	{ "offloaded work lets others run", offloaded_work_lets_others_run },
 	{ "a blocking handler has the same calls", a_blocking_handler_has_the_same_calls },
 	CU_TEST_INFO_NULL

@@ -390,6 +390,7 @@ a_slow_reader_stops_the_handler_and_a_reset_ends_it(void)
 	CU_ASSERT(until(is_full, &call));
 	CU_ASSERT_EQUAL(atomic_load(&routes_ended), before);
 	CU_ASSERT_EQUAL(call.held, LNK_WINDOW);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(call.stream);
 	lnk_stream_reset(call.stream, -W_ECANCELED);
 	CU_ASSERT(until(has_ended, &before));
 	CU_ASSERT_EQUAL(atomic_load(&routes_last_error), WEIR_EGONE);
