@@ -41,6 +41,28 @@ struct dbt_node {
 	unsigned sessions;   /* client backends */
 };
 
+/*
+ * A point in the write-ahead log. lsn 0: none; DBT_LSN_PRIMARY: only the primary has reached it.
+ * Source   docs/protocol/03-promises.md, section 1
+ */
+struct dbt_position {
+	uint32_t timeline;
+	uint64_t lsn;
+};
+#define DBT_LSN_PRIMARY UINT64_MAX
+#define DBT_POSITION_SIZE 32 /* bytes of its text, NUL included */
+
+int dbt_position_parse(struct w_view text, struct dbt_position *ret); /* Errors: -W_EINVAL */
+/* The text; its length. */
+size_t dbt_position_format(struct dbt_position position, char to[DBT_POSITION_SIZE]);
+
+/* Where a timeline ended, and the next one began. */
+struct dbt_fork {
+	uint32_t timeline;
+	uint64_t end;
+};
+#define DBT_FORKS_MAX 16
+
 /* Immutable. A new one is published at every change; old ones live at least until every worker
  * has taken the newer (dbt_topology_get is wait-free). */
 struct dbt_topology {
@@ -48,6 +70,8 @@ struct dbt_topology {
 	unsigned count;
 	int primary;         /* index of the primary in force, -1: none known */
 	unsigned fit_replicas;
+	unsigned fork_count; /* the latest forks of the primary's history, newest first */
+	struct dbt_fork forks[DBT_FORKS_MAX];
 	struct dbt_node nodes[DBT_NODES_MAX];
 };
 
@@ -105,12 +129,22 @@ struct dbt_stmt {
 	unsigned params;
 };
 
+/* A request's key, for writes that happen once. docs/protocol/03-promises.md, section 2. */
+#define DBT_FINGERPRINT 16
+struct dbt_once {
+	struct w_view key;
+	unsigned nth; /* write of the request */
+	unsigned char fingerprint[DBT_FINGERPRINT];
+};
+
 struct dbt_query {
 	enum dbt_intent intent;
 	const struct dbt_stmt *stmt;
 	const struct w_view *params; /* stmt->params of them, text format; ptr NULL is NULL */
 	w_usec deadline;             /* w_now() based */
 	struct w_view shard;         /* shard key; empty. One shard is all there is */
+	struct dbt_position after;   /* a read: of a node that has replayed this */
+	const struct dbt_once *once; /* a write: NULL is a plain one */
 };
 
 struct dbt_rows;
@@ -131,6 +165,7 @@ struct dbt_sql_error {
  *          connection of a write went away before it was sent or committed for sure not;
  *          -W_EINDOUBT a write whose connection went away after it was sent; -W_ETIMEOUT;
  *          -W_ETOOBIG result over max_rows_bytes; -W_ESHUTDOWN
+ *          -W_EMISMATCH the key of once was used for another request
  */
 int dbt_run(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_rows **ret,
     struct dbt_sql_error *error);
@@ -144,7 +179,19 @@ int64_t dbt_rows_affected(const struct dbt_rows *rows);
 const char *dbt_rows_node(const struct dbt_rows *rows);
 enum dbt_role dbt_rows_role(const struct dbt_rows *rows);
 w_usec dbt_rows_time(const struct dbt_rows *rows); /* from dbt_run to the result */
+/* A write's: where the log stood after its commit. */
+struct dbt_position dbt_rows_position(const struct dbt_rows *rows);
+bool dbt_rows_replayed(const struct dbt_rows *rows); /* they are those of an earlier run */
 void dbt_rows_free(struct dbt_rows **rows);
+
+/*
+ * Run a read on a connection of its own and hand over its rows in portions, as long as each()
+ * returns W_OK; the next portion is fetched then. The rows are valid during the call.
+ * Errors as dbt_run(), and what each() returned.
+ */
+typedef int dbt_rows_fn(const struct dbt_rows *rows, void *arg);
+int dbt_each(struct dbt_worker *worker, const struct dbt_query *query, dbt_rows_fn *each, void *arg,
+    struct dbt_sql_error *error);
 
 /* --- transactions: a borrowed connection --- */
 

@@ -13,4 +13,5 @@ dist_doc_DATA += \
 protocoldir = $(docdir)/protocol
 dist_protocol_DATA = \
 	%D%/protocol/01-link.md \
-	%D%/protocol/02-feed.md
+	%D%/protocol/02-feed.md \
+	%D%/protocol/03-promises.md

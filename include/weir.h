@@ -53,6 +53,12 @@ typedef int weir_handler(struct weir_request *req);
 
 enum weir_route_flags {
 	WEIR_BLOCKING = 1, /* runs on a thread of the blocking pool, not as a fiber */
+	/*
+	 * Its database writes happen once per request key, however often the request is sent, and the
+	 * answer is the same each time: the handler is run again with the rows of the first time. So what
+	 * it does must follow from the request and the rows alone. See docs/protocol/03-promises.md.
+	 */
+	WEIR_ONCE = 2,
 };
 
 struct weir_route {
@@ -88,6 +94,7 @@ enum weir_error {
 	WEIR_EGONE = -11,    /* the client or its balancer went away; the answer goes nowhere */
 	WEIR_EUSAGE = -12,   /* a mistake of the handler, e.g. answered twice: 500 */
 	WEIR_ESERIAL = -13,  /* serialization conflict or deadlock: 503 */
+	WEIR_EMISMATCH = -14, /* the key was used for another request: 422 */
 };
 
 /* --- the request --- */
@@ -183,6 +190,21 @@ int weir_db_read(struct weir_request *req, const struct weir_stmt *stmt,
 int weir_db_write(struct weir_request *req, const struct weir_stmt *stmt,
     const struct weir_view *params, struct weir_rows **ret);
 
+/*
+ * Run a read whose result may be long: each(rows, arg) is called with some rows at a time, the next
+ * ones are fetched when it has returned, so memory is bounded and a slow client slows the database
+ * down. On a connection of its own. each() answers WEIR_OK, or an error that ends it.
+ */
+typedef int weir_rows_fn(struct weir_request *req, const struct weir_rows *rows, void *arg);
+int weir_db_each(struct weir_request *req, const struct weir_stmt *stmt,
+    const struct weir_view *params, weir_rows_fn *each, void *arg);
+
+/*
+ * The shard that the statements and transactions from here on belong to; the key lives as long as
+ * the request. One shard is all there is in this version, so any key is as good as another.
+ */
+void weir_shard(struct weir_request *req, struct weir_view key);
+
 int weir_rows_count(const struct weir_rows *rows);
 int weir_rows_columns(const struct weir_rows *rows);
 int64_t weir_rows_affected(const struct weir_rows *rows);
@@ -204,6 +226,13 @@ int weir_tx_exec(struct weir_tx *tx, const struct weir_stmt *stmt, const struct 
     struct weir_rows **ret);
 int weir_tx_commit(struct weir_tx *tx);
 int weir_tx_rollback(struct weir_tx *tx);
+/*
+ * A transaction as a function: begin, fn(tx, arg), commit when it answers WEIR_OK, else roll back.
+ * After a serialization conflict or a deadlock all of it is run again, a few times with growing
+ * pauses, so fn must leave nothing behind but what it did in tx. Then WEIR_ESERIAL.
+ */
+typedef int weir_tx_fn(struct weir_tx *tx, void *arg);
+int weir_tx_run(struct weir_request *req, unsigned flags, weir_tx_fn *fn, void *arg);
 
 /* --- time and threads --- */
 
