@@ -502,8 +502,8 @@ lnk__request_size(const struct lnk_request *request, size_t *ret)
 void
 lnk__put_request(struct w_buf *buf, uint64_t stream, const struct lnk_request *request, size_t size)
 {
-	char *fixed = put_record(
-	    buf, LNK__REQUEST, request->end ? LNK__END : 0, stream, size - LNK__RECORD_HEADER);
+	unsigned flags = (request->end ? LNK__END : 0) | (request->doubt ? LNK__DOUBT : 0);
+	char *fixed = put_record(buf, LNK__REQUEST, flags, stream, size - LNK__RECORD_HEADER);
 	char *at;
 
 	if (fixed == NULL)
@@ -560,6 +560,7 @@ lnk__request_parse(
 	ret->timeout = (w_usec)W_MIN(get64(fixed + 28), (uint64_t)W_NEVER);
 	ret->length = (int64_t)get64(fixed + 36);
 	ret->end = (record->flags & LNK__END) != 0;
+	ret->doubt = (record->flags & LNK__DOUBT) != 0;
 
 	texts = request_texts_parse(fixed, &body, ret);
 	if (texts == -W_EPROTO)

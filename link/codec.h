@@ -40,6 +40,7 @@ enum lnk__type {
 };
 
 enum { LNK__END = 1 };	   /* REQUEST, RESPONSE, DATA */
+enum { LNK__DOUBT = 2 };   /* REQUEST */
 enum { LNK__STARTED = 2 }; /* RESPONSE */
 enum { LNK__NOW = 1 };	   /* GOAWAY */
 

@@ -54,6 +54,7 @@ struct lnk_request {
 	int64_t length;            /* of the body; 0 none, -1 unknown */
 	unsigned attempt;          /* 0 the first time, 1.. when it is sent again */
 	bool end;                  /* no body follows */
+	bool doubt;                /* a server that had it was lost: it may have begun there */
 	const struct lnk_field *fields; /* hop-by-hop fields are gone, Host too */
 	size_t field_count;
 };

@@ -102,6 +102,19 @@ static const struct lnk_request post_request = {.method = W_VIEW("POST"),
     .fields = post_fields,
     .field_count = 1};
 
+static const struct lnk_request doubt_request = {.method = W_VIEW("POST"),
+    .scheme = W_VIEW("https"),
+    .authority = W_VIEW("example.org"),
+    .target = W_VIEW("/counters/a"),
+    .client = W_VIEW("203.0.113.7:51234"),
+    .id = W_VIEW("4f2c"),
+    .position = W_VIEW("1-0/3000148"),
+    .idempotency = W_VIEW("k-18"),
+    .timeout = 29750 * W_MSEC,
+    .attempt = 1,
+    .end = true,
+    .doubt = true};
+
 static const struct lnk_field answer_fields[] = {
     {W_VIEW("content-type"), W_VIEW("application/json")}};
 
@@ -175,6 +188,12 @@ make_post(struct w_buf *buf)
 }
 
 static void
+make_doubt(struct w_buf *buf)
+{
+	put_request(buf, 3, &doubt_request);
+}
+
+static void
 make_answer(struct w_buf *buf)
 {
 	put_response(buf, 1, &responses[0]);
@@ -230,6 +249,7 @@ static const struct {
     {"credit", 1, make_credit},
     {"get", 1, make_get},
     {"post", 2, make_post},
+    {"doubt", 3, make_doubt},
     {"answer", 2, make_answer},
     {"head", 3, make_head},
     {"window", 7, make_window},
@@ -351,6 +371,7 @@ request_is(const struct lnk_request *want)
 	CU_ASSERT_EQUAL(got.length, want->length);
 	CU_ASSERT_EQUAL(got.attempt, want->attempt);
 	CU_ASSERT_EQUAL(got.end, want->end);
+	CU_ASSERT_EQUAL(got.doubt, want->doubt);
 	fields_are(got.fields, got.field_count, want->fields, want->field_count);
 }
 
@@ -385,6 +406,11 @@ decodes_messages(void)
 	request_is(&post_request);
 	next(LNK__DATA, LNK__END, 2);
 	CU_ASSERT(w_view_eq(record.body, W_VIEW("hello")));
+	finish();
+
+	begin("doubt", 3);
+	next(LNK__REQUEST, LNK__END | LNK__DOUBT, 3);
+	request_is(&doubt_request);
 	finish();
 
 	begin("answer", 2);
