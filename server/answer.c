@@ -50,6 +50,7 @@ static const struct { int rc; unsigned status; const char *text; } errors[] = {
 	{ WEIR_EGONE, 500, "the client went away" },
 	{ WEIR_EUSAGE, 500, "the handler failed" },
 	{ WEIR_ESERIAL, 503, "serialization conflict, try again" },
+	{ WEIR_EMISMATCH, 422, "the Idempotency-Key was used for another request" },
 };
 
 void

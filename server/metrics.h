@@ -19,6 +19,7 @@
 	X(SRV_DATABASE, HISTOGRAM, "weir_request_database_seconds", "", "Time that a request waited for the database, of those that did.") \
 	X(SRV_IN_FLIGHT, GAUGE, "weir_requests_in_flight", "", "Requests in service.") \
 	X(SRV_REFUSED, COUNTER, "weir_requests_refused_total", "", "Requests refused because all capacity was in use.") \
+	X(SRV_DOUBT, COUNTER, "weir_requests_in_doubt_refused_total", "", "Requests that a lost server may have done, and that were not done again.") \
 	X(SRV_GONE, COUNTER, "weir_requests_gone_total", "", "Requests whose client or balancer went away before the answer.") \
 	X(SRV_CUT, COUNTER, "weir_responses_cut_total", "", "Streamed answers that could not be ended.") \
 	X(SRV_CONNECTIONS, GAUGE, "weir_http_connections", "", "Direct HTTP connections open.") \

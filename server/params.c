@@ -1,4 +1,4 @@
-/* What a handler asks about its request: parameters, query, header fields, time, memory, log. */
+/* What a handler asks about its request, and its small words: parameters, fields, time, memory, log. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -132,6 +132,17 @@ weir_time_left(const struct weir_request *pub)
 	w_usec left = srv__of(pub)->deadline - w_now();
 
 	return left > 0 ? left : 0;
+}
+
+void
+weir_shard(struct weir_request *pub, struct weir_view key)
+{
+	struct srv_request *req = srv__of(pub);
+
+	req->shard = key.len > 0 ? w_arena_copy(&req->arena, srv__in_view(key)) :
+	    (struct w_view){ NULL, 0 };
+	if (req->shard.ptr == NULL)
+		req->shard.len = 0;
 }
 
 void *

@@ -1,8 +1,8 @@
 /*
  * The life of a request: a row of steps, each of which names the next. See request.h.
  *
- *	target -> route -> start -(fiber)-> handle -> settle -> reply -> end
- *	   \________\________\_________________________________/
+ *	target -> route -> doubt -> start -(fiber)-> handle -> settle -> reply -> end
+ *	   \________\________\________\_________________________________/
  *	                    an error found on the way
  */
 #include "server/request.h"
@@ -11,7 +11,9 @@
 
 #include "common/log.h"
 
-enum step { STEP_TARGET, STEP_ROUTE, STEP_START, STEP_HANDLE, STEP_SETTLE, STEP_REPLY, STEP_END };
+enum step {
+	STEP_TARGET, STEP_ROUTE, STEP_DOUBT, STEP_START, STEP_HANDLE, STEP_SETTLE, STEP_REPLY, STEP_END
+};
 enum next { NEXT_GO, NEXT_DONE };
 
 static void run_steps(struct srv_request *req);
@@ -317,7 +319,35 @@ do_route(struct srv_request *req)
 		return fail(req, rc, "an encoded slash is not accepted in this part of the path");
 	if (rc < 0)
 		return fail(req, rc, NULL);
-	return go(req, STEP_START);
+	return go(req, STEP_DOUBT);
+}
+
+/* Source: RFC 9110, 9.2.2 */
+static bool
+is_idempotent(struct w_view method)
+{
+	static const char *const names[] = { "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE" };
+
+	for (size_t i = 0; i < W_NELEM(names); i++)
+		if (w_view_eq(method, w_view_of(names[i])))
+			return true;
+	return false;
+}
+
+/*
+ * A request that may have begun at a server that was lost is done again only when twice is the same
+ * as once. Source: docs/protocol/03-promises.md, 2
+ */
+static enum next
+do_doubt(struct srv_request *req)
+{
+	bool once = (req->match.route->flags & WEIR_ONCE) != 0 && req->head.idempotency.len > 0;
+
+	if (!req->head.doubt || once || is_idempotent(req->head.method))
+		return go(req, STEP_START);
+	count(req, SRV_DOUBT);
+	return fail(req, -W_ELOST, "the server that worked on this request was lost, and may have "
+	    "done it; it is not done again, for this endpoint is not exactly-once");
 }
 
 /* The fiber's first function: the rest of the steps, on a stack of their own. */
@@ -403,6 +433,9 @@ settle_answer(struct srv_request *req)
 		status = req->problem_status;
 		text = req->problem_detail;
 	}
+	/* a 503 invites to ask again, but the server that was lost may have done it */
+	if (status == 503 && req->head.doubt && !is_idempotent(req->head.method))
+		srv__problem_of(WEIR_EINDOUBT, &status, &text);
 	srv__problem(req, status, text);
 }
 
@@ -485,6 +518,7 @@ do_end(struct srv_request *req)
 static const struct { enum next (*run)(struct srv_request *req); const char *name; } steps[] = {
 	[STEP_TARGET] = { do_target, "target" },
 	[STEP_ROUTE] = { do_route, "route" },
+	[STEP_DOUBT] = { do_doubt, "doubt" },
 	[STEP_START] = { do_start, "start" },
 	[STEP_HANDLE] = { do_handle, "handle" },
 	[STEP_SETTLE] = { do_settle, "settle" },

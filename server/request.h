@@ -163,6 +163,7 @@ struct srv_request {
 	bool cut; /* its time is over, whatever it was promised */
 
 	/* its database work */
+	struct w_view shard; /* key of the shard that its statements go to; empty: none was said */
 	struct srv_rows *rows;
 	struct w_list transactions;
 	struct dbt_sql_error sql;

@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#define ROUTE_FLAGS (WEIR_BLOCKING | WEIR_ONCE)
+
 struct node {
 	struct w_view text; /* the literal segment that leads here */
 	struct node **literals; /* sorted by length, then bytes */
@@ -209,6 +211,9 @@ check_route(const struct weir_route *from)
 
 	if (from->handler == NULL)
 		return "it has no handler";
+	if ((from->flags & ~(unsigned)ROUTE_FLAGS) != 0)
+		return "it has a flag that this server does not know; is the server older than "
+		       "the weir.h that the module was built with?";
 	if (from->method == NULL || !srv__is_token(w_view_of(from->method)))
 		return "its method is no HTTP method";
 	if (pattern.len == 0 || pattern.ptr[0] != '/')

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/request.h"
 #include "tests/unit/server/routes.h"
 
 atomic_int routes_ended;      /* handlers that came to their end after a wait */
@@ -197,6 +198,35 @@ database(struct weir_request *req)
 }
 
 static int
+down(struct weir_request *req)
+{
+	(void)req;
+	return WEIR_EDOWN;
+}
+
+static int
+mismatch(struct weir_request *req)
+{
+	(void)req;
+	return WEIR_EMISMATCH;
+}
+
+/* The key is copied: what it was made of changes afterwards. */
+static int
+shard(struct weir_request *req)
+{
+	char key[] = "tenant-1";
+	struct w_view kept;
+
+	weir_shard(req, (struct weir_view){ key, sizeof(key) - 1 });
+	memset(key, 'x', sizeof(key));
+	kept = srv__of(req)->shard;
+	weir_text(req, 200, weir_printf(req, "shard %.*s", (int)kept.len, kept.ptr));
+	weir_shard(req, (struct weir_view){ NULL, 0 });
+	return srv__of(req)->shard.len == 0 ? WEIR_OK : WEIR_EUSAGE;
+}
+
+static int
 memory(struct weir_request *req)
 {
 	return weir_alloc(req, 100 << 20) == NULL ? WEIR_ENOMEM : WEIR_OK;
@@ -220,5 +250,13 @@ const struct weir_route stage_routes[] = {
 	{ "GET", "/problem", problem, 0 },
 	{ "GET", "/database", database, 0 },
 	{ "GET", "/memory", memory, 0 },
+	{ "GET", "/shard", shard, 0 },
+	{ "POST", "/once", nothing, WEIR_ONCE },
+	{ "POST", "/plain", nothing, 0 },
+	{ "PUT", "/plain", nothing, 0 },
+	{ "DELETE", "/plain", nothing, 0 },
+	{ "POST", "/down", down, WEIR_ONCE | WEIR_BLOCKING },
+	{ "PUT", "/down", down, WEIR_ONCE },
+	{ "POST", "/mismatch", mismatch, WEIR_ONCE },
 	{ 0 },
 };

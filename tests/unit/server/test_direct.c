@@ -92,6 +92,9 @@ errors_are_problems(void)
 	CU_ASSERT(get_is("/memory", 500, "memory limit"));
 	CU_ASSERT(get_is("/problem", 422, "what \\\"this\\\" means"));
 	CU_ASSERT(get_is("/database", 503, "retry-after: 1"));
+	CU_ASSERT(ask_is("POST /mismatch HTTP/1.1\r\n" CLOSE "Content-Length: 0\r\n\r\n", 422,
+	    "used for another request"));
+	CU_ASSERT(get_is("/shard", 200, "shard tenant-1"));
 	CU_ASSERT(ask_is("GET /nope HTTP/1.1\r\n" CLOSE "X-Request-Id: my-id\r\n\r\n", 404,
 	    "\"instance\":\"my-id\""));
 }

@@ -32,7 +32,9 @@ struct call {
 	struct lnk_stream *stream;
 	unsigned status;
 	int64_t length;
-	char type[64];
+	char type[64], retry_after[16], text[512];
+	bool doubt;
+	const char *key; /* idempotency */
 	size_t got;
 	unsigned sum;
 	bool end, closed, hold; /* hold: give no window back */
@@ -70,9 +72,14 @@ on_response(struct lnk_stream *stream W_UNUSED, const struct lnk_response *respo
 	call->status = response->status;
 	call->length = response->length;
 	call->end |= response->end;
-	for (size_t i = 0; i < response->field_count; i++)
-		if (w_view_eq(response->fields[i].name, W_VIEW("content-type")))
-			w_view_copy(response->fields[i].value, call->type, sizeof(call->type));
+	for (size_t i = 0; i < response->field_count; i++) {
+		const struct lnk_field *field = &response->fields[i];
+
+		if (w_view_eq(field->name, W_VIEW("content-type")))
+			w_view_copy(field->value, call->type, sizeof(call->type));
+		if (w_view_eq(field->name, W_VIEW("retry-after")))
+			w_view_copy(field->value, call->retry_after, sizeof(call->retry_after));
+	}
 }
 
 static void
@@ -80,6 +87,9 @@ on_data(struct lnk_stream *stream, struct w_view bytes, bool end, void *arg)
 {
 	struct call *call = arg;
 
+	if (call->got == 0)
+		w_view_copy(w_view_sub(bytes, 0, sizeof(call->text) - 1), call->text,
+		    sizeof(call->text));
 	call->got += bytes.len;
 	for (size_t i = 0; i < bytes.len; i++)
 		call->sum += (unsigned char)bytes.ptr[i];
@@ -286,6 +296,7 @@ open_call(struct call *call, const char *method, const char *target, struct w_vi
 		.method = w_view_of(method), .scheme = W_VIEW("https"), .authority = W_VIEW("h"),
 		.target = w_view_of(target), .client = W_VIEW("192.0.2.1:1"), .id = W_VIEW("id-1"),
 		.timeout = 5 * W_SEC, .length = (int64_t)body.len, .end = body.len == 0,
+		.doubt = call->doubt, .idempotency = w_view_of(call->key),
 		.fields = fields, .field_count = 1,
 	};
 
@@ -425,6 +436,56 @@ who_finds_no_fiber_is_refused_unstarted(void)
 	CU_ASSERT_EQUAL(answered, 16);
 }
 
+static struct call
+ask_in_doubt(const char *method, const char *target, const char *key)
+{
+	struct call call = { .doubt = true, .key = key };
+
+	CU_ASSERT_FATAL(open_call(&call, method, target, (struct w_view){ NULL, 0 }));
+	CU_ASSERT(until(is_closed, &call));
+	return call;
+}
+
+static void
+what_was_in_doubt_is_not_done_twice(void)
+{
+	struct call call = ask_in_doubt("POST", "/plain", "k");
+
+	CU_ASSERT(call.status == 502 && call.err == W_OK && call.retry_after[0] == '\0');
+	CU_ASSERT_STRING_EQUAL(call.type, "application/problem+json");
+	CU_ASSERT_PTR_NOT_NULL(strstr(call.text, "was lost"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(call.text, "not exactly-once"));
+	CU_ASSERT_EQUAL(stage_metric(&stage, SRV_DOUBT), 1);
+	/* exactly-once needs a key */
+	CU_ASSERT_EQUAL(ask_in_doubt("POST", "/once", "").status, 502);
+	CU_ASSERT_EQUAL(stage_metric(&stage, SRV_DOUBT), 2);
+}
+
+static void
+what_may_be_repeated_is_done_in_doubt(void)
+{
+	CU_ASSERT_EQUAL(ask_in_doubt("POST", "/once", "k").status, 204);
+	CU_ASSERT_EQUAL(ask_in_doubt("PUT", "/plain", "").status, 204);
+	CU_ASSERT_EQUAL(ask_in_doubt("DELETE", "/plain", "").status, 204);
+	CU_ASSERT_EQUAL(ask_in_doubt("GET", "/hello/x", "").status, 200);
+	CU_ASSERT_EQUAL(ask_in_doubt("HEAD", "/hello/x", "").status, 200);
+	CU_ASSERT_EQUAL(ask_in_doubt("OPTIONS", "/plain", "").status, 204);
+	CU_ASSERT_EQUAL(ask_in_doubt("POST", "/nope", "").status, 404);
+}
+
+static void
+a_failure_in_doubt_does_not_invite_to_ask_again(void)
+{
+	struct call call = ask("POST", "/down", (struct w_view){ NULL, 0 });
+
+	CU_ASSERT(call.status == 503 && strcmp(call.retry_after, "1") == 0);
+	call = ask_in_doubt("POST", "/down", "k");
+	CU_ASSERT(call.status == 504 && call.retry_after[0] == '\0');
+	CU_ASSERT_PTR_NOT_NULL(strstr(call.text, "unknown"));
+	call = ask_in_doubt("PUT", "/down", "k");
+	CU_ASSERT(call.status == 503 && strcmp(call.retry_after, "1") == 0);
+}
+
 static CU_TestInfo tests[] = {
 	{ "requests are answered", requests_are_answered },
 	{ "bodies stream both ways at once", bodies_stream_both_ways_at_once },
@@ -432,6 +493,10 @@ static CU_TestInfo tests[] = {
 	{ "a broken stream is reset", a_broken_stream_is_reset },
 	{ "a slow reader stops the handler, a reset ends it",
 	  a_slow_reader_stops_the_handler_and_a_reset_ends_it },
+	{ "what was in doubt is not done twice", what_was_in_doubt_is_not_done_twice },
+	{ "what may be repeated is done in doubt", what_may_be_repeated_is_done_in_doubt },
+	{ "a failure in doubt does not invite to ask again",
+	  a_failure_in_doubt_does_not_invite_to_ask_again },
 	{ "who finds no fiber is refused unstarted", who_finds_no_fiber_is_refused_unstarted },
 	CU_TEST_INFO_NULL
 };

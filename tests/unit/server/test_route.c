@@ -156,6 +156,18 @@ bad_patterns_are_refused(void)
 }
 
 static void
+unknown_flags_are_refused(void)
+{
+	struct weir_route route = { "GET", "/flags", handler, 4 };
+	struct w_fault fault = { 0 };
+
+	CU_ASSERT_EQUAL(srv__router_add(router, "new", &route, &fault), -W_EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(fault.text, "module new: route GET /flags: it has a flag"));
+	route.flags = WEIR_ONCE | WEIR_BLOCKING;
+	CU_ASSERT_EQUAL(srv__router_add(router, "new", &route, &fault), W_OK);
+}
+
+static void
 a_missing_module_is_named(void)
 {
 	struct srv_module module;
@@ -176,6 +188,7 @@ static CU_TestInfo tests[] = {
 	{ "Allow lists each method once", allow_lists_each_method_once },
 	{ "a conflict names both modules", a_conflict_names_both_modules },
 	{ "bad patterns are refused", bad_patterns_are_refused },
+	{ "unknown flags are refused", unknown_flags_are_refused },
 	{ "a missing module is named", a_missing_module_is_named },
 	CU_TEST_INFO_NULL
 };
