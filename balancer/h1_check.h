@@ -42,6 +42,8 @@
 	X(CODING_INVALID,    400, "coding_invalid",    "chunked is not the last transfer coding, once") \
 	X(CODING_UNKNOWN,    501, "coding_unknown",    "only the transfer coding chunked is known here") \
 	X(CODING_OLD,        400, "coding_old",        "Transfer-Encoding in an HTTP/1.0 request")      \
+	X(KEY,               400, "idempotency_key",   "Idempotency-Key is not 1 to 255 visible ASCII characters") \
+	X(KEY_REPEATED,      400, "idempotency_key_repeated", "more than one Idempotency-Key")        \
 	X(EXPECT,            417, "expect",            "only the expectation 100-continue can be met")  \
 	X(HEADER_LARGE,      431, "header_large",      "the header is too large")                       \
 	X(FIELDS_MANY,       431, "fields_many",       "too many header fields")                        \

@@ -5,10 +5,12 @@
 #include "balancer/h1_check.h"
 #include "balancer/text.h"
 
+#define KEY_MAX 255 /* docs/protocol/03-promises.md, 2 */
+
 struct judge {
 	struct bal_h1_request *request;
 	struct w_view host, coding, length;
-	unsigned hosts, codings, lengths;
+	unsigned hosts, codings, lengths, keys;
 	bool close, keep_alive, named; /* named: Connection names fields to drop */
 	enum bal_h1_error error;
 };
@@ -82,9 +84,18 @@ on_traceparent(struct judge *judge, struct w_view value)
 	return false;
 }
 
+/* Taken as it is, quotes included: two clients that mean the same key write it in the same way. */
 static bool
 on_idempotency(struct judge *judge, struct w_view value)
 {
+	bool visible = value.len > 0 && value.len <= KEY_MAX;
+
+	for (size_t i = 0; i < value.len && visible; i++)
+		visible = value.ptr[i] >= 0x21 && value.ptr[i] <= 0x7e;
+	if (!visible)
+		judge->error = BAL_H1_KEY;
+	if (++judge->keys > 1)
+		judge->error = BAL_H1_KEY_REPEATED;
 	judge->request->idempotency = value;
 	return true;
 }

@@ -3,9 +3,11 @@
 
 #include "server/target.h"
 
+#define KEY_MAX 255 /* docs/protocol/03-promises.md, 2 */
+
 struct audit {
 	struct srv_audit out;
-	unsigned lengths, codings, hosts;
+	unsigned lengths, codings, hosts, keys;
 	const char *why;
 };
 
@@ -72,6 +74,15 @@ on_position(struct audit *audit, struct w_view value)
 static int
 on_idempotency(struct audit *audit, struct w_view value)
 {
+	bool visible = value.len > 0 && value.len <= KEY_MAX;
+
+	if (++audit->keys > 1)
+		return refuse(audit, -W_EINVAL, "Idempotency-Key comes twice");
+	for (size_t i = 0; i < value.len && visible; i++)
+		visible = value.ptr[i] >= 0x21 && value.ptr[i] <= 0x7e;
+	if (!visible)
+		return refuse(audit, -W_EINVAL,
+		    "Idempotency-Key is not 1 to 255 visible ASCII characters");
 	audit->out.idempotency = value;
 	return W_OK;
 }

@@ -1,4 +1,4 @@
-/* What a handler asks about its request, and its small words: parameters, fields, time, memory, log. */
+/* What a handler asks about its request: parameters, fields, time, shard, memory, log. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -6,6 +6,8 @@
 #include "tests/unit/unit.h"
 
 #define H "Host: a.example\r\n"
+#define K51 "012345678901234567890123456789012345678901234567890"
+#define K255 K51 K51 K51 K51 K51
 
 /* kind NULL: the request is good. */
 struct verdict {
@@ -120,6 +122,13 @@ static const struct verdict verdicts[] = {
 	{ 400, "coding_invalid", "POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n\r\n" },
 	{ 501, "coding_unknown", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" },
 	{ 400, "coding_old", "POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+	{ 200, NULL, "POST / HTTP/1.1\r\n" H "Idempotency-Key: \"!~\"\r\n\r\n" },
+	{ 200, NULL, "POST / HTTP/1.1\r\n" H "Idempotency-Key: " K255 "\r\n\r\n" },
+	{ 400, "idempotency_key", "POST / HTTP/1.1\r\n" H "Idempotency-Key: " K255 "x\r\n\r\n" },
+	{ 400, "idempotency_key", "POST / HTTP/1.1\r\n" H "Idempotency-Key:\r\n\r\n" },
+	{ 400, "idempotency_key", "POST / HTTP/1.1\r\n" H "Idempotency-Key: a b\r\n\r\n" },
+	{ 400, "idempotency_key", "GET / HTTP/1.1\r\n" H "Idempotency-Key: \xc3\xa9\r\n\r\n" },
+	{ 400, "idempotency_key_repeated", "POST / HTTP/1.1\r\n" H "Idempotency-Key: a\r\nidempotency-key: a\r\n\r\n" },
 	{ 417, "expect", "POST / HTTP/1.1\r\n" H "Expect: the-moon\r\nContent-Length: 1\r\n\r\nx" },
 	{ 431, "fields_many", "GET / HTTP/1.1\r\n" H "A:\r\nB:\r\nC:\r\nD:\r\n\r\n" },
 	{ 413, "body_large", "POST / HTTP/1.1\r\n" H "Content-Length: 1001\r\n\r\n" },

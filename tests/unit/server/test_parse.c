@@ -229,10 +229,34 @@ good_headers_pass(void)
 	CU_ASSERT_EQUAL(audit(sized, 4, "HTTP/1.1", &out), W_OK);
 	CU_ASSERT_EQUAL(out.length, 12);
 	CU_ASSERT(out.expects && w_view_eq(out.id, W_VIEW("abc")));
+	CU_ASSERT_EQUAL(out.idempotency.len, 0);
 	CU_ASSERT_EQUAL(audit(chunked, 2, "HTTP/1.1", &out), W_OK);
 	CU_ASSERT_EQUAL(out.length, -1);
 	CU_ASSERT_EQUAL(audit(NULL, 0, "HTTP/1.0", &out), W_OK);
 	CU_ASSERT_EQUAL(out.length, 0);
+}
+
+/* 1 to 255 visible characters, once, quotes as they are. */
+static void
+keys_are_checked(void)
+{
+	static char text[256];
+	struct lnk_field fields[] = { FIELD("Host", "a"), FIELD("Idempotency-Key", " \"k~!\" "),
+		FIELD("idempotency-key", "k") };
+	static const struct w_view bad[] = { { "", 0 }, { "a b", 3 }, { "\xc3\xa9", 2 },
+		{ "a\tb", 3 }, { text, 256 } };
+	struct srv_audit out;
+
+	CU_ASSERT_EQUAL(audit(fields, 2, "HTTP/1.1", &out), W_OK);
+	CU_ASSERT(w_view_eq(out.idempotency, W_VIEW("\"k~!\"")));
+	CU_ASSERT_EQUAL(audit(fields, 3, "HTTP/1.1", &out), -W_EINVAL);
+	memset(text, 'k', sizeof(text));
+	for (size_t i = 0; i < W_NELEM(bad); i++) {
+		fields[1].value = bad[i];
+		CU_ASSERT_EQUAL(audit(fields, 2, "HTTP/1.1", &out), -W_EINVAL);
+	}
+	fields[1].value = (struct w_view){ text, 255 };
+	CU_ASSERT_EQUAL(audit(fields, 2, "HTTP/1.1", &out), W_OK);
 }
 
 static void
@@ -266,6 +290,7 @@ ambiguous_headers_are_refused(void)
 
 static CU_TestInfo audit_tests[] = {
 	{ "good headers pass", good_headers_pass },
+	{ "idempotency keys are checked", keys_are_checked },
 	{ "ambiguous headers are refused", ambiguous_headers_are_refused },
 	CU_TEST_INFO_NULL
 };
