@@ -10,9 +10,9 @@
 
 void
 bal_edge_init(struct bal_edge *edge, const struct bal_backend *backend, const w_usec *clock,
-    const char *node, unsigned worker)
+    const char *node)
 {
-	uint32_t start;
+	uint32_t run;
 	int len;
 
 	memset(edge, 0, sizeof(*edge));
@@ -20,9 +20,9 @@ bal_edge_init(struct bal_edge *edge, const struct bal_backend *backend, const w_
 	bal_wheel_init(&edge->wheel, bal_now(edge));
 	bal_sched_init(&edge->sched, backend);
 
-	/* Random, so that ids do not repeat when the node starts again. */
-	w_random_bytes(&start, sizeof(start));
-	len = snprintf(edge->id_prefix, sizeof(edge->id_prefix), "%.32s-%08x-%x-", node, start, worker);
+	edge->id_wall = w_wall() - bal_now(edge);
+	w_random_bytes(&run, sizeof(run));
+	len = snprintf(edge->id_prefix, sizeof(edge->id_prefix), "-%08x-%.32s-", run, node);
 	edge->id_prefix_len = (size_t)len;
 }
 
@@ -57,23 +57,40 @@ bal_date(struct bal_edge *edge)
 	return edge->date;
 }
 
+#define TIME_DIGITS 13
+
+/* Hexadecimal, at least so many digits. */
+static char *
+put_hex(char *to, uint64_t value, unsigned least)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned count = 1;
+
+	while (count < 16 && value >> (4 * count) != 0)
+		count++;
+	count = W_MAX(count, least);
+	while (count-- > 0)
+		*to++ = digits[(value >> (4 * count)) & 15];
+	return to;
+}
+
 size_t
 bal_make_id(struct bal_edge *edge, char to[BAL_ID_SIZE])
 {
-	static const char digits[] = "0123456789abcdef";
-	uint64_t count = ++edge->id_count;
-	char reverse[16];
-	size_t len = edge->id_prefix_len, n = 0;
+	char *at = put_hex(to, (uint64_t)(bal_now(edge) + edge->id_wall), TIME_DIGITS);
 
-	memcpy(to, edge->id_prefix, len);
-	do {
-		reverse[n++] = digits[count & 15];
-		count >>= 4;
-	} while (count != 0);
-	while (n > 0)
-		to[len++] = reverse[--n];
-	to[len] = '\0';
-	return len;
+	memcpy(at, edge->id_prefix, edge->id_prefix_len);
+	at = put_hex(at + edge->id_prefix_len, ++edge->id_count, 1);
+	*at = '\0';
+	return (size_t)(at - to);
+}
+
+size_t
+bal_make_key(struct w_view id, char to[BAL_ID_SIZE])
+{
+	memcpy(to, id.ptr, id.len);
+	to[TIME_DIGITS] = ' ';
+	return id.len;
 }
 
 static struct bal_board_slot *

@@ -57,6 +57,7 @@ struct bal_edge {
 	unsigned in_flight;
 	struct bal_board *board; /* may be NULL */
 	bool draining;
+	w_usec id_wall; /* what makes the loop's clock the time of day */
 	char id_prefix[80];
 	size_t id_prefix_len;
 	uint64_t id_count;
@@ -65,9 +66,9 @@ struct bal_edge {
 	char date[32]; /* "Mon, 23 Nov 2026 10:00:00 GMT" */
 };
 
-/* node and worker become part of request ids. */
+/* The node's name becomes part of request ids. */
 void bal_edge_init(struct bal_edge *edge, const struct bal_backend *backend, const w_usec *clock,
-    const char *node, unsigned worker);
+    const char *node);
 void bal_edge_fini(struct bal_edge *edge); /* all exchanges have ended */
 
 static inline w_usec
@@ -102,9 +103,18 @@ bal_observe(struct bal_edge *edge, enum bal_metric metric, w_usec value)
 
 /* The value of a Date field, made anew once a second. */
 const char *bal_date(struct bal_edge *edge);
-/* A fresh request id into to; returns its length, at most 96 with the NUL. */
+/*
+ * A fresh request id into to; returns its length, at most 96 with the NUL. Unique among all
+ * balancers and their restarts: TIME-RUN-NODE-COUNT, where TIME is in microseconds (13 hexadecimal
+ * digits), so that ids sort by time, and RUN is drawn by each worker when it starts.
+ */
 #define BAL_ID_SIZE 96
 size_t bal_make_id(struct bal_edge *edge, char to[BAL_ID_SIZE]);
+/*
+ * The idempotency key of a request whose client gave none: its id with a space in it. A client's
+ * key holds no space, so nobody can name that of another's request, though ids can be guessed.
+ */
+size_t bal_make_key(struct w_view id, char to[BAL_ID_SIZE]);
 
 /* Peers come and go: keeps scheduler and board together. */
 struct bal_peer *bal_edge_peer_up(struct bal_edge *edge, struct lnk_peer *link, const char *name,

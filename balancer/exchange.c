@@ -106,6 +106,7 @@ open_at(struct bal_exchange *x, struct bal_peer *peer)
 	if (rc < 0)
 		return rc;
 	x->tries++;
+	x->node = peer->server->hash;
 	x->peer_id = peer->id;
 	x->slot = peer->slot;
 	x->opened = bal_now(edge);
@@ -132,10 +133,10 @@ dispatch(struct bal_exchange *x)
 	struct bal_peer *peer;
 	int rc = -W_EBUSY;
 
-	if (x->waiter.avoid == 0 && bal_sched_queued(sched))
+	if (!x->waiter.again && bal_sched_queued(sched))
 		most = 0;
 	/* A peer may turn out to be full or going: ask each once. */
-	while (most-- > 0 && (peer = bal_sched_pick(sched, x->waiter.avoid)) != NULL) {
+	while (most-- > 0 && (peer = bal_sched_pick(sched, &x->waiter.avoid)) != NULL) {
 		rc = open_at(x, peer);
 		if (rc == W_OK)
 			return;
@@ -171,19 +172,24 @@ no_server(const struct bal_exchange *x)
 	return x->edge->sched.server_count == 0 ? -W_EDOWN : -W_EBUSY;
 }
 
+/*
+ * Who comes for the first time finds a bounded queue. Who comes again was let in before, so there
+ * are no more of them than there was credit, and what they wait for may just be restarting.
+ */
 static void
 wait_for_credit(struct bal_exchange *x)
 {
 	struct bal_edge *edge = x->edge;
+	w_usec most = x->waiter.again ? x->avoid_until : bal_now(edge) + bal_opt(edge)->queue_timeout;
 
-	if (edge->sched.waiting >= bal_opt(edge)->queue_max) {
+	if (!x->waiter.again && edge->sched.waiting >= bal_opt(edge)->queue_max) {
 		fail(x, no_server(x));
 		return;
 	}
 	x->waiting = true;
 	bal_gauge(edge, BAL_M_QUEUED, 1);
 	bal_sched_wait(&edge->sched, &x->waiter);
-	set_timer(x, W_MIN(x->deadline, bal_now(edge) + bal_opt(edge)->queue_timeout));
+	set_timer(x, W_MIN(x->deadline, most));
 }
 
 static void
@@ -196,17 +202,30 @@ stop_waiting(struct bal_exchange *x)
 	bal_sched_leave(&x->edge->sched, &x->waiter);
 }
 
+/* Whoever was to be avoided has shown by now whether it lives. */
+static void
+avoid_nobody(struct bal_exchange *x)
+{
+	stop_waiting(x);
+	x->waiter.avoid = (struct bal_avoid){ .node = 0 };
+	x->avoid_until = W_NEVER;
+	dispatch(x);
+}
+
 static void
 on_timer(struct bal_timer *timer)
 {
 	struct bal_exchange *x = w_container_of(timer, struct bal_exchange, timer);
+	bool late = bal_now(x->edge) >= x->deadline;
 
-	if (x->waiting && bal_now(x->edge) < x->deadline) {
+	if (x->waiting && x->waiter.again && !late) {
+		avoid_nobody(x);
+	} else if (x->waiting && !late) {
 		bal_count(x->edge, BAL_M_SLOW_QUEUE, 1);
 		fail(x, no_server(x));
 	} else {
 		bal_count(x->edge, BAL_M_SLOW_REQUEST, 1);
-		fail(x, -W_ETIMEOUT);
+		fail(x, x->waiting && x->waiter.again && !x->req.doubt ? no_server(x) : -W_ETIMEOUT);
 	}
 }
 
@@ -222,12 +241,13 @@ bal_exchange_start(struct bal_exchange *x)
 {
 	struct bal_edge *edge = x->edge;
 	struct w_view method = x->req.method;
-	bool safe = is_safe(method);
 
 	x->received = bal_now(edge);
 	x->deadline = x->received + bal_opt(edge)->request_timeout;
 	x->body_end = x->req.end;
-	x->idempotent = safe || w_view_eq(method, W_VIEW("PUT")) || w_view_eq(method, W_VIEW("DELETE"));
+	x->safe = is_safe(method);
+	x->idempotent =
+	    x->safe || w_view_eq(method, W_VIEW("PUT")) || w_view_eq(method, W_VIEW("DELETE"));
 	x->timer.fire = on_timer;
 	x->waiter.place = place;
 
@@ -236,8 +256,8 @@ bal_exchange_start(struct bal_exchange *x)
 		bal_trace_make(x->trace);
 		x->req.traceparent = (struct w_view){ x->trace, BAL_TRACE_LEN };
 	}
-	if (x->req.idempotency.len == 0 && !safe)
-		x->req.idempotency = x->req.id;
+	if (x->req.idempotency.len == 0 && !x->safe)
+		x->req.idempotency = (struct w_view){ x->key, bal_make_key(x->req.id, x->key) };
 	bal_budget_request(&edge->budget, x->received);
 	dispatch(x);
 }
@@ -470,11 +490,11 @@ drop_stream(struct bal_exchange *x, int err)
 }
 
 static void
-give_problem(struct bal_exchange *x, unsigned status, int err)
+give_problem(struct bal_exchange *x, unsigned status, const char *detail)
 {
 	struct bal_problem problem;
 
-	bal_problem_make(&problem, status, w_err_text(err), x->req.id);
+	bal_problem_make(&problem, status, detail, x->req.id);
 	struct bal_head head = {
 		.status = status,
 		.length = (int64_t)problem.len,
@@ -487,12 +507,28 @@ give_problem(struct bal_exchange *x, unsigned status, int err)
 	x->front->body(x, (struct w_view){ problem.body, problem.len }, true);
 }
 
+/*
+ * A lost server may have done what was asked. Then a 503, which invites to ask again, would be a
+ * lie, whatever became of later tries.
+ */
+static const char *
+tell_doubt(struct bal_exchange *x, int *err)
+{
+	if (!x->req.doubt || x->safe)
+		return w_err_text(*err);
+	if (w_err_http(*err) == 503)
+		*err = -W_ELOST;
+	bal_count(x->edge, BAL_M_IN_DOUBT, 1);
+	return "a server that worked on it was lost, and no other has answered: the outcome is unknown";
+}
+
 /* The request fails for good. The exchange may be gone afterwards. */
 static void
 fail(struct bal_exchange *x, int err)
 {
-	unsigned status = (unsigned)w_err_http(err);
 	bool begun = x->head_sent;
+	const char *detail = begun ? NULL : tell_doubt(x, &err);
+	unsigned status = (unsigned)w_err_http(err);
 
 	stop_waiting(x);
 	drop_stream(x, err == -W_ETIMEOUT ? -W_ETIMEOUT : -W_ECANCELED);
@@ -507,24 +543,23 @@ fail(struct bal_exchange *x, int err)
 	if (begun)
 		x->front->fail(x, err);
 	else
-		give_problem(x, status, err);
+		give_problem(x, status, detail);
 }
 
 /*
- * May it go to another server? The first loss of a request is free of the budget: what a
- * dying server had in hand is bounded by its credit and is no retry storm.
+ * The budget holds back what could become a storm. It need not hold back those that a server took
+ * with it, for what a dying server has in hand is bounded by its credit; nor the first refusal, for
+ * it cost nobody work.
  */
 static bool
-may_retry(struct bal_exchange *x, int err)
+within_budget(struct bal_exchange *x, int err)
 {
 	struct bal_edge *edge = x->edge;
 	w_usec now = bal_now(edge);
 
-	if (x->head_sent || !x->replayable || x->tries >= BAL_TRIES_MAX || now >= x->deadline)
-		return false;
-	if (err != -W_EREFUSED && !(x->idempotent && w_err_retry(err)))
-		return false;
-	if (x->tries == 1 && (err == -W_ELOST || err == -W_EREFUSED)) {
+	if (x->lost)
+		return true;
+	if (err == -W_EREFUSED && x->tries == 1) {
 		bal_budget_retry(&edge->budget, now);
 		return true;
 	}
@@ -534,11 +569,40 @@ may_retry(struct bal_exchange *x, int err)
 	return false;
 }
 
+/*
+ * May it go to another server? One that is not idempotent, too, when its server is lost: it says
+ * DOUBT then, and a server that could do it twice refuses it.
+ */
+static bool
+may_retry(struct bal_exchange *x, int err)
+{
+	bool again = err == -W_ELOST || err == -W_EREFUSED || (x->idempotent && w_err_retry(err));
+
+	if (!again || x->head_sent || !x->replayable || bal_now(x->edge) >= x->deadline)
+		return false;
+	if (x->tries >= BAL_TRIES_MAX) {
+		bal_count(x->edge, BAL_M_TRIES_USED, 1);
+		return false;
+	}
+	return within_budget(x, err);
+}
+
+/*
+ * A node that lost one session has probably lost its process, so all that it had until now is
+ * avoided until the last of it must have been noticed. Who refused is avoided alone.
+ */
 static void
 retry(struct bal_exchange *x, int err)
 {
-	bal_count(x->edge, err == -W_EREFUSED ? BAL_M_RETRY_REFUSED : BAL_M_RETRY_LOST, 1);
-	x->waiter.avoid = x->peer_id;
+	struct bal_edge *edge = x->edge;
+	bool lost = err == -W_ELOST;
+
+	bal_count(edge, lost ? BAL_M_RETRY_LOST :
+	    err == -W_EREFUSED ? BAL_M_RETRY_REFUSED : BAL_M_RETRY_ERROR, 1);
+	x->waiter.avoid = (struct bal_avoid){ x->node, lost ? 0 : x->peer_id,
+		lost ? edge->sched.last_id : x->peer_id };
+	x->waiter.again = true;
+	x->avoid_until = bal_now(edge) + BAL_AVOID;
 	x->replay_sent = 0;
 	x->end_sent = false;
 	dispatch(x);
@@ -556,6 +620,8 @@ closed(struct bal_exchange *x, int err)
 		err = -W_ESHUTDOWN;
 	if (err == -W_ELOST && x->slot != NULL)
 		board_add(&x->slot->lost, 1);
+	x->lost |= err == -W_ELOST;
+	x->req.doubt |= err != -W_EREFUSED && w_err_retry(err);
 	x->last_err = err;
 	if (may_retry(x, err))
 		retry(x, err);

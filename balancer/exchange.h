@@ -16,7 +16,9 @@
  * 1. After head or body with end, or fail, the front gets no more calls.
  * 2. The front may call bal_exchange_end inside any of these calls but ready and a head
  *    without end.
- * 3. Only a request whose body so far is kept, and whose response has not begun, is sent again.
+ * 3. Only a request whose body so far is kept, and whose response has not begun, is sent again:
+ *    one that was refused; one whose server was lost, in doubt from then on; an idempotent one
+ *    also after other failures. It waits for another server until its deadline.
  *
  * Threads: an exchange belongs to its worker.
  */
@@ -26,7 +28,13 @@
 #include "balancer/edge.h"
 
 #define BAL_FIELDS_INLINE 32
-#define BAL_TRIES_MAX 3 /* a request is sent this often at most */
+/*
+ * A request is sent this often at most. More often than a cluster in trouble asks for within a
+ * deadline, but not for ever: it may be what kills the servers.
+ */
+#define BAL_TRIES_MAX 8
+/* By then a lost process has been noticed on all its links. */
+#define BAL_AVOID ((LNK_BEATS_MISSED + 1) * LNK_BEAT)
 
 struct bal_head {
 	unsigned status;
@@ -59,15 +67,17 @@ struct bal_exchange {
 	struct lnk_field inline_fields[BAL_FIELDS_INLINE];
 	struct lnk_field *more_fields; /* when inline_fields are too few */
 	size_t fields_cap;
-	bool idempotent;
+	bool safe, idempotent;
 
 	struct bal_waiter waiter;
 	struct bal_timer timer;
 	struct lnk_stream *stream;
-	uint64_t peer_id;
+	uint64_t node, peer_id; /* where it was sent last */
+	w_usec avoid_until;
 	struct bal_board_slot *slot;
 	unsigned tries;
 	int last_err;     /* why the last try failed */
+	bool lost;        /* a server that had it was lost */
 	int closed_err;   /* the stream was closed inside a call of ours: 1 for W_OK */
 	bool calling;     /* inside a call to the link for this stream */
 	bool waiting;     /* for credit */
@@ -83,6 +93,7 @@ struct bal_exchange {
 	w_usec received, deadline, opened;
 
 	char id[BAL_ID_SIZE];
+	char key[BAL_ID_SIZE];
 	char trace[56];
 };
 

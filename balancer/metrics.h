@@ -38,6 +38,9 @@
 	X(BAL_M_QUEUED, GAUGE, "weir_balancer_queued_requests", "", "Requests that wait for a server with credit.") \
 	X(BAL_M_RETRY_LOST, COUNTER, "weir_balancer_retries_total", "reason=\"lost\"", "Requests sent again to another server.") \
 	X(BAL_M_RETRY_REFUSED, COUNTER, "weir_balancer_retries_total", "reason=\"refused\"", "Requests sent again to another server.") \
+	X(BAL_M_RETRY_ERROR, COUNTER, "weir_balancer_retries_total", "reason=\"error\"", "Requests sent again to another server.") \
+	X(BAL_M_TRIES_USED, COUNTER, "weir_balancer_retry_limit_total", "", "Requests not sent again because they had been sent too often.") \
+	X(BAL_M_IN_DOUBT, COUNTER, "weir_balancer_in_doubt_total", "", "Requests failed though a lost server may have done what they asked for.") \
 	X(BAL_M_BUDGET_EMPTY, COUNTER, "weir_balancer_retry_budget_exhausted_total", "", "Requests not sent again because the retry budget was used up.") \
 	X(BAL_M_FAILED_LOST, COUNTER, "weir_balancer_failures_total", "cause=\"lost\"", "Requests that the balancer itself had to fail.") \
 	X(BAL_M_FAILED_BUSY, COUNTER, "weir_balancer_failures_total", "cause=\"busy\"", "Requests that the balancer itself had to fail.") \

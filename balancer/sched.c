@@ -20,7 +20,7 @@ bal_sched_init(struct bal_sched *sched, const struct bal_backend *backend)
 	sched->backend = backend;
 	w_list_init(&sched->servers);
 	w_list_init(&sched->queue);
-	w_list_init(&sched->picky);
+	w_list_init(&sched->again);
 }
 
 static struct bal_server *
@@ -44,6 +44,7 @@ add_server(struct bal_sched *sched, const char *name)
 
 	w_view_copy(w_view_sub(w_view_of(name), 0, sizeof(server->name) - 1), server->name,
 	    sizeof(server->name));
+	server->hash = w_view_hash(w_view_of(server->name)) | 1;
 	w_list_init(&server->peers);
 	w_list_push(&sched->servers, &server->node);
 	sched->server_count++;
@@ -99,14 +100,17 @@ bal_sched_fini(struct bal_sched *sched)
 }
 
 static struct bal_peer *
-pick_peer(struct bal_sched *sched, struct bal_server *server, uint64_t avoid)
+pick_peer(struct bal_sched *sched, struct bal_server *server, const struct bal_avoid *avoid)
 {
+	bool careful = server->hash == avoid->node;
 	struct w_list *pos;
 
 	w_list_each(pos, &server->peers) {
 		struct bal_peer *peer = w_list_entry(pos, struct bal_peer, node);
 
-		if (peer->id == avoid || sched->backend->credit(peer->link) == 0)
+		if (careful && peer->id >= avoid->first && peer->id <= avoid->last)
+			continue;
+		if (sched->backend->credit(peer->link) == 0)
 			continue;
 		w_list_remove(&peer->node);
 		w_list_push(&server->peers, &peer->node);
@@ -115,20 +119,9 @@ pick_peer(struct bal_sched *sched, struct bal_server *server, uint64_t avoid)
 	return NULL;
 }
 
-static bool
-has_peer(const struct bal_server *server, uint64_t id)
-{
-	struct w_list *pos;
-
-	w_list_each(pos, &server->peers)
-		if (w_list_entry(pos, struct bal_peer, node)->id == id)
-			return true;
-	return false;
-}
-
-/* strict: leave out the node of the peer to avoid, not only the peer. */
+/* strict: leave out the node of the peers to avoid, not only these. */
 static struct bal_peer *
-pick_server(struct bal_sched *sched, uint64_t avoid, bool strict)
+pick_server(struct bal_sched *sched, const struct bal_avoid *avoid, bool strict)
 {
 	struct w_list *pos;
 
@@ -136,7 +129,7 @@ pick_server(struct bal_sched *sched, uint64_t avoid, bool strict)
 		struct bal_server *server = w_list_entry(pos, struct bal_server, node);
 		struct bal_peer *peer;
 
-		if (strict && has_peer(server, avoid))
+		if (strict && server->hash == avoid->node)
 			continue;
 		peer = pick_peer(sched, server, avoid);
 		if (peer == NULL)
@@ -149,11 +142,11 @@ pick_server(struct bal_sched *sched, uint64_t avoid, bool strict)
 }
 
 struct bal_peer *
-bal_sched_pick(struct bal_sched *sched, uint64_t avoid)
+bal_sched_pick(struct bal_sched *sched, const struct bal_avoid *avoid)
 {
 	struct bal_peer *peer = NULL;
 
-	if (avoid != 0)
+	if (avoid->node != 0)
 		peer = pick_server(sched, avoid, true);
 	return peer != NULL ? peer : pick_server(sched, avoid, false);
 }
@@ -161,7 +154,7 @@ bal_sched_pick(struct bal_sched *sched, uint64_t avoid)
 void
 bal_sched_wait(struct bal_sched *sched, struct bal_waiter *waiter)
 {
-	w_list_push(waiter->avoid != 0 ? &sched->picky : &sched->queue, &waiter->node);
+	w_list_push(waiter->again ? &sched->again : &sched->queue, &waiter->node);
 	sched->waiting++;
 }
 
@@ -186,12 +179,12 @@ pump_list(struct bal_sched *sched, struct w_list *list)
 
 	while (!w_list_empty(&todo)) {
 		struct bal_waiter *waiter = w_list_entry(todo.next, struct bal_waiter, node);
-		struct bal_peer *peer = bal_sched_pick(sched, waiter->avoid);
+		struct bal_peer *peer = bal_sched_pick(sched, &waiter->avoid);
 
 		if (peer != NULL) {
 			bal_sched_leave(sched, waiter);
 			waiter->place(waiter, peer);
-		} else if (waiter->avoid == 0) {
+		} else if (waiter->avoid.node == 0) {
 			break;
 		} else {
 			node = w_list_shift(&todo);
@@ -212,7 +205,7 @@ bal_sched_pump(struct bal_sched *sched)
 	if (sched->pumping)
 		return;
 	sched->pumping = true;
-	pump_list(sched, &sched->picky);
+	pump_list(sched, &sched->again);
 	pump_list(sched, &sched->queue);
 	sched->pumping = false;
 }

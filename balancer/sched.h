@@ -3,8 +3,8 @@
  *
  * Round robin over server nodes that have credit, then over the workers of that node, so a
  * node's share does not depend on how many workers it has. Requests that find no credit wait
- * in a queue, first come first served; one that must not go back to the peer that lost it
- * waits in a queue of its own, so that it holds up nobody.
+ * in a queue, first come first served. Those that were sent before wait in a queue of their own:
+ * they are served first, and one that must not go back to who lost it holds up nobody.
  *
  * Threads: a scheduler belongs to one worker.
  */
@@ -42,12 +42,20 @@ struct bal_server {
 	struct w_list node;
 	struct w_list peers;
 	char name[64];
+	uint64_t hash; /* of its name, never 0 */
+};
+
+/* Peers of a node that a request must not go to. All-zero: none. */
+struct bal_avoid {
+	uint64_t node;        /* hash of its name */
+	uint64_t first, last; /* ids */
 };
 
 /* A request that waits for credit. */
 struct bal_waiter {
 	struct w_list node;
-	uint64_t avoid; /* id of a peer that it must not go to; 0 for none */
+	struct bal_avoid avoid;
+	bool again; /* it was sent before */
 	/* Open at this peer. May put the waiter back. */
 	void (*place)(struct bal_waiter *waiter, struct bal_peer *peer);
 };
@@ -55,8 +63,8 @@ struct bal_waiter {
 struct bal_sched {
 	const struct bal_backend *backend;
 	struct w_list servers; /* the next one in turn first */
-	struct w_list queue;   /* waiters without avoid */
-	struct w_list picky;   /* waiters with avoid */
+	struct w_list queue;   /* waiters that come for the first time */
+	struct w_list again;   /* those that come again */
 	unsigned server_count, peer_count, waiting;
 	uint64_t last_id;
 	bool pumping;
@@ -70,10 +78,10 @@ struct bal_peer *bal_sched_up(struct bal_sched *sched, struct lnk_peer *link, co
 void bal_sched_down(struct bal_sched *sched, struct bal_peer **peer);
 
 /*
- * The peer in turn, or NULL when none has credit. Prefers another node than that of the peer
- * to avoid, and never answers that peer itself.
+ * The peer in turn, or NULL when none has credit. Prefers another node than that of the peers
+ * to avoid, and never answers one of these.
  */
-struct bal_peer *bal_sched_pick(struct bal_sched *sched, uint64_t avoid);
+struct bal_peer *bal_sched_pick(struct bal_sched *sched, const struct bal_avoid *avoid);
 
 /* True when a new request must queue up behind others. */
 static inline bool

@@ -153,7 +153,7 @@ init_worker(struct bal_worker *worker, struct w_worker *base, struct bal_node *n
 	w_list_init(&worker->connections);
 	w_list_init(&worker->dirty);
 	base->loop.now = w_now();
-	bal_edge_init(edge, &bal_backend_link, &base->loop.now, base->node->self->name, base->index);
+	bal_edge_init(edge, &bal_backend_link, &base->loop.now, base->node->self->name);
 	edge->config = atomic_load_explicit(&node->config, memory_order_acquire);
 	edge->meter = base->meter;
 	edge->metrics = node->metrics;

@@ -25,8 +25,9 @@ struct lnk_stream {
 	int reset_err;
 	size_t window, consumed;
 	unsigned attempt;
+	bool doubt;
 	struct w_buf body;
-	char method[40], target[256], id[100];
+	char method[40], target[256], id[100], key[100];
 };
 
 struct fake {
@@ -77,10 +78,11 @@ fake_open(struct lnk_peer *peer, const struct lnk_request *request, void *arg,
 		return -W_EBUSY;
 	w_buf_fini(&s->body);
 	*s = (struct lnk_stream){ .peer = peer, .arg = arg, .open = true, .end = request->end,
-		.window = fake.window, .attempt = request->attempt };
+		.window = fake.window, .attempt = request->attempt, .doubt = request->doubt };
 	snprintf(s->method, sizeof(s->method), "%.*s", W_VIEW_ARG(request->method));
 	snprintf(s->target, sizeof(s->target), "%.*s", W_VIEW_ARG(request->target));
 	snprintf(s->id, sizeof(s->id), "%.*s", W_VIEW_ARG(request->id));
+	snprintf(s->key, sizeof(s->key), "%.*s", W_VIEW_ARG(request->idempotency));
 	peer->credit--;
 	peer->streams++;
 	fake.opened++;
@@ -157,13 +159,14 @@ fake_start(void)
 	fake.window = 256 * 1024;
 	fake.config.opt = &fake.opt;
 	fake.metrics = w_metrics_new(1);
-	bal_edge_init(&fake.edge, &fake_backend, &fake.now, "test", 0);
+	bal_edge_init(&fake.edge, &fake_backend, &fake.now, "test");
 	fake.edge.metrics = bal_metrics_add(fake.metrics, &fake.edge.parse_metrics);
 	fake.edge.meter = w_metrics_meter(fake.metrics, 0);
 	fake.edge.config = &fake.config;
 	/* The same input gives the same output. */
-	strcpy(fake.edge.id_prefix, "t-");
-	fake.edge.id_prefix_len = 2;
+	fake.edge.id_wall = 0;
+	strcpy(fake.edge.id_prefix, "-t-");
+	fake.edge.id_prefix_len = 3;
 	strcpy(fake.edge.date, "Mon, 23 Nov 2026 10:00:00 GMT");
 	fake.edge.date_due = W_NEVER;
 }

@@ -70,7 +70,7 @@ a_known_length_is_announced(void)
 	fake_respond(fake_nth(0), 200, "hello");
 	CU_ASSERT_STRING_EQUAL(client_text(&client),
 	    "HTTP/1.1 200 OK\r\ndate: Mon, 23 Nov 2026 10:00:00 GMT\r\ncontent-length: 5\r\n"
-	    "x-request-id: t-1\r\n"
+	    "x-request-id: 000003b9aca00-t-1\r\n"
 	    "server-timing: edge;dur=0.000, link;dur=0.000, queue;dur=0.000, app;dur=0.000, "
 	    "db;dur=0.000\r\ncontent-type: text/plain\r\n\r\nhello");
 	CU_ASSERT(client.h1.state == BAL_H1_IDLE);

@@ -4,6 +4,8 @@
 #include "tests/unit/balancer/fake.h"
 #include "tests/unit/unit.h"
 
+static const struct bal_avoid nobody;
+
 static unsigned
 taken_by(unsigned peer)
 {
@@ -14,7 +16,7 @@ static void
 take(unsigned count)
 {
 	while (count-- > 0) {
-		struct bal_peer *peer = bal_sched_pick(&fake.edge.sched, 0);
+		struct bal_peer *peer = bal_sched_pick(&fake.edge.sched, &nobody);
 
 		CU_ASSERT_FATAL(peer != NULL);
 		peer->link->credit--;
@@ -56,26 +58,52 @@ servers_without_credit_are_passed_over(void)
 	CU_ASSERT(fake.peers[0].credit == 0);
 	CU_ASSERT(taken_by(1) == 90);
 	fake.peers[1].credit = 0;
-	CU_ASSERT(bal_sched_pick(&fake.edge.sched, 0) == NULL);
+	CU_ASSERT(bal_sched_pick(&fake.edge.sched, &nobody) == NULL);
 	fake_stop();
+}
+
+static struct bal_avoid
+avoid_peer(const struct bal_peer *peer)
+{
+	return (struct bal_avoid){ peer->server->hash, peer->id, peer->id };
 }
 
 static void
 a_peer_to_avoid_is_avoided(void)
 {
 	struct lnk_peer *a0, *a1, *b0;
+	struct bal_avoid avoid;
 
 	fake_start();
 	a0 = fake_peer(0, "a", 0, 1000);
+	avoid = avoid_peer(a0->sched);
 	a1 = fake_peer(1, "a", 1, 1000);
 	b0 = fake_peer(2, "b", 0, 1000);
 	for (unsigned i = 0; i < 10; i++)
-		CU_ASSERT(bal_sched_pick(&fake.edge.sched, a0->sched->id)->link == b0);
+		CU_ASSERT(bal_sched_pick(&fake.edge.sched, &avoid)->link == b0);
 	b0->credit = 0;
 	for (unsigned i = 0; i < 10; i++)
-		CU_ASSERT(bal_sched_pick(&fake.edge.sched, a0->sched->id)->link == a1);
+		CU_ASSERT(bal_sched_pick(&fake.edge.sched, &avoid)->link == a1);
 	a1->credit = 0;
-	CU_ASSERT(bal_sched_pick(&fake.edge.sched, a0->sched->id) == NULL);
+	CU_ASSERT(bal_sched_pick(&fake.edge.sched, &avoid) == NULL);
+	fake_stop();
+}
+
+/* What else a node had when one of its workers was lost is suspect; what comes later is not. */
+static void
+an_older_peer_of_a_lost_node_is_avoided(void)
+{
+	struct bal_avoid avoid;
+	struct lnk_peer *a0, *a2;
+
+	fake_start();
+	a0 = fake_peer(0, "a", 0, 1000);
+	fake_peer(1, "a", 1, 1000);
+	avoid = (struct bal_avoid){ a0->sched->server->hash, 0, fake.edge.sched.last_id };
+	CU_ASSERT(bal_sched_pick(&fake.edge.sched, &avoid) == NULL);
+	a2 = fake_peer(2, "a", 0, 1000);
+	for (unsigned i = 0; i < 4; i++)
+		CU_ASSERT(bal_sched_pick(&fake.edge.sched, &avoid)->link == a2);
 	fake_stop();
 }
 
@@ -128,7 +156,8 @@ a_picky_guest_holds_up_nobody(void)
 	fake_start();
 	order_count = 0;
 	a = fake_peer(0, "a", 0, 5);
-	picky.waiter.avoid = a->sched->id;
+	picky.waiter.avoid = avoid_peer(a->sched);
+	picky.waiter.again = true;
 	bal_sched_wait(&fake.edge.sched, &picky.waiter);
 	CU_ASSERT(!bal_sched_queued(&fake.edge.sched));
 	bal_sched_wait(&fake.edge.sched, &other.waiter);
@@ -141,13 +170,37 @@ a_picky_guest_holds_up_nobody(void)
 	fake_stop();
 }
 
+static void
+who_comes_again_is_served_first(void)
+{
+	struct guest first = { .waiter.place = seat, .number = 0 };
+	struct guest again = { .waiter = { .place = seat, .again = true }, .number = 1 };
+	struct lnk_peer *a;
+
+	fake_start();
+	order_count = 0;
+	a = fake_peer(0, "a", 0, 0);
+	bal_sched_wait(&fake.edge.sched, &first.waiter);
+	bal_sched_wait(&fake.edge.sched, &again.waiter);
+	a->credit = 1;
+	bal_sched_pump(&fake.edge.sched);
+	CU_ASSERT(order_count == 1 && order[0] == 1);
+	a->credit = 1;
+	bal_sched_pump(&fake.edge.sched);
+	CU_ASSERT(order_count == 2 && order[1] == 0);
+	fake_stop();
+}
+
 static CU_TestInfo sched_tests[] = {
 	{ "100 requests over two servers go 50 and 50", two_servers_share_evenly },
 	{ "a server's share does not depend on its workers", shares_do_not_depend_on_workers },
 	{ "servers without credit are passed over", servers_without_credit_are_passed_over },
 	{ "a lost peer is avoided, its node too if another has credit", a_peer_to_avoid_is_avoided },
+	{ "an older peer of a lost node is avoided, a later one is not",
+	    an_older_peer_of_a_lost_node_is_avoided },
 	{ "the queue is first come, first served", the_queue_is_first_come_first_served },
 	{ "one that avoids a peer holds up nobody", a_picky_guest_holds_up_nobody },
+	{ "one that comes again is served first", who_comes_again_is_served_first },
 	CU_TEST_INFO_NULL
 };
 
