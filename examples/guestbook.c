@@ -8,7 +8,8 @@
  *	GET    /counters/{name}
  *	GET    /                 a page for people
  *
- * Its tables are in sql/010-guestbook.sql.
+ * Its writes are exactly-once: sent again with the same Idempotency-Key they happen once, and give
+ * the same answer. Its tables are in sql/010-guestbook.sql.
  */
 #include <string.h>
 #include <weir.h>
@@ -28,7 +29,7 @@ static const struct weir_stmt change_stmt = { "guestbook_change",
 	"update guestbook.messages set author = $2, body = $3 where id = $1::bigint "
 	"returning " ROW, 3 };
 static const struct weir_stmt remove_stmt = { "guestbook_remove",
-	"delete from guestbook.messages where id = $1::bigint", 1 };
+	"delete from guestbook.messages where id = $1::bigint returning id", 1 };
 static const struct weir_stmt count_stmt = { "guestbook_count",
 	"insert into guestbook.counters (name, value) values ($1, 1) "
 	"on conflict (name) do update set value = counters.value + 1 returning name, value", 1 };
@@ -166,7 +167,8 @@ delete_message(struct weir_request *req)
 		rc = weir_db_write(req, &remove_stmt, &id, &rows);
 	if (rc < 0)
 		return rc;
-	return weir_rows_affected(rows) > 0 ? WEIR_OK : WEIR_ENOTFOUND;
+	/* rows are what a replay gives back; how many were affected it does not know */
+	return weir_rows_count(rows) > 0 ? WEIR_OK : WEIR_ENOTFOUND;
 }
 
 /* ---- counters ---- */
@@ -336,11 +338,11 @@ static const struct weir_route routes[] = {
 	{ "GET", "/guestbook.css", get_style, 0 },
 	{ "GET", "/guestbook.js", get_script, 0 },
 	{ "GET", "/messages", list_messages, 0 },
-	{ "POST", "/messages", post_message, 0 },
+	{ "POST", "/messages", post_message, WEIR_ONCE },
 	{ "GET", "/messages/{id}", get_message, 0 },
-	{ "PUT", "/messages/{id}", put_message, 0 },
-	{ "DELETE", "/messages/{id}", delete_message, 0 },
-	{ "POST", "/counters/{name}", post_counter, 0 },
+	{ "PUT", "/messages/{id}", put_message, WEIR_ONCE },
+	{ "DELETE", "/messages/{id}", delete_message, WEIR_ONCE },
+	{ "POST", "/counters/{name}", post_counter, WEIR_ONCE },
 	{ "GET", "/counters/{name}", get_counter, 0 },
 	{ 0 },
 };

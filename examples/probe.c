@@ -4,6 +4,7 @@
  *	GET  /whoami       {"server":"server-1","database":"db-2","role":"replica"}
  *	POST /echo         its body, as it comes
  *	GET  /bytes/{n}    n bytes: byte number i, from 0, is i mod 251
+ *	POST /sleep/{ms}   as GET, though nobody may repeat it; PUT, which may be repeated
  *	GET  /sleep/{ms}   answers after so many milliseconds
  */
 #include <string.h>
@@ -101,6 +102,8 @@ static const struct weir_route routes[] = {
 	{ "GET", "/whoami", whoami, 0 },
 	{ "POST", "/echo", echo, 0 },
 	{ "GET", "/bytes/{n}", bytes, 0 },
+	{ "POST", "/sleep/{ms}", sleep_for, 0 },
+	{ "PUT", "/sleep/{ms}", sleep_for, 0 },
 	{ "GET", "/sleep/{ms}", sleep_for, 0 },
 	{ 0 },
 };
