@@ -9,6 +9,7 @@ STORY_TESTS += \
 	%D%/c040-strangers.story \
 	%D%/c050-watched.story \
 	%D%/c060-ambiguous.story \
+	%D%/c070-doubt.story \
 	%D%/d010-replicas.story \
 	%D%/d020-primary-restarts.story
 
