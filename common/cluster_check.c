@@ -157,6 +157,32 @@ check_balancer(const struct w__load *load, const struct w_member *member)
 	return W_OK;
 }
 
+/* What the file says, or "... by default" when it says nothing. */
+static const char *
+by_default(const struct w__load *load, const struct w__place *place)
+{
+	enum w__kind kind;
+
+	return w__tree_kind(load->tree, place, &kind) < 0 ? " by default" : "";
+}
+
+/* A client must remember its position for as long as a fit replica may not have replayed it. */
+static int
+check_server(const struct w__load *load, const struct w_member *member)
+{
+	w_usec ttl = member->opt.server.position_ttl, lag = load->cluster->opt.lag_limit_time;
+	struct w__place place = place_of(member, "position_ttl");
+	char is[32], wanted[32];
+
+	if (ttl >= lag)
+		return W_OK;
+	w__number_format(W__TYPE_usec, (uint64_t)ttl, is, sizeof(is));
+	w__number_format(W__TYPE_usec, (uint64_t)lag, wanted, sizeof(wanted));
+	return w__load_fail(load, &place, -W_ERANGE,
+	    "is %s%s, wanted is %s at least: what cluster.lag_limit_time is", is,
+	    by_default(load, &place), wanted);
+}
+
 /* name=value, name in postgresql.conf's letters */
 static bool
 is_setting(const char *text)
@@ -217,7 +243,7 @@ check_monitor(const struct w__load *load, const struct w_member *member)
 
 static int (*const role_checks[W_ROLE_COUNT])(const struct w__load *, const struct w_member *) = {
 	[W_BALANCER] = check_balancer,
-	[W_SERVER] = NULL, /* its options stand alone */
+	[W_SERVER] = check_server,
 	[W_DATABASE] = check_database,
 	[W_MONITOR] = check_monitor,
 };
@@ -263,7 +289,6 @@ check_cluster(const struct w__load *load)
 	const struct w_cluster_options *opt = &load->cluster->opt;
 	struct w__place place = { "cluster", -1, "quorum", -1 };
 	size_t databases = w_cluster_count(load->cluster, W_DATABASE);
-	enum w__kind kind;
 	int rc;
 
 	rc = check_choice(load, (struct w__place){ "cluster", -1, "log_format", -1 },
@@ -277,9 +302,7 @@ check_cluster(const struct w__load *load)
 	if (databases > 0 && opt->quorum > databases - 1)
 		return w__load_fail(load, &place, -W_ERANGE,
 		    "is %" PRIu64 "%s, wanted is %zu at most: one less than there are databases",
-		    opt->quorum,
-		    w__tree_kind(load->tree, &place, &kind) < 0 ? " by default" : "",
-		    databases - 1);
+		    opt->quorum, by_default(load, &place), databases - 1);
 	return W_OK;
 }
 
@@ -307,6 +330,27 @@ check_primaries(const struct w__load *load)
 	return W_OK;
 }
 
+/* Statements would go to either as if they held the same. */
+static int
+check_shards(const struct w__load *load)
+{
+	const struct w_member *first = w_cluster_nth(load->cluster, W_DATABASE, 0), *member;
+	struct w__place place, before;
+
+	for (unsigned i = 1; (member = w_cluster_nth(load->cluster, W_DATABASE, i)) != NULL; i++) {
+		if (strcmp(member->opt.database.shard, first->opt.database.shard) == 0)
+			continue;
+		place = place_of(member, "shard");
+		before = place_of(first, "shard");
+		return w__load_fail(load, &place, -W_EINVAL,
+		    "is \"%.63s\", and that of %s in line %u is \"%.63s\"; this version runs one "
+		    "shard, so all databases must have the same",
+		    member->opt.database.shard, first->name, w__tree_line(load->tree, &before),
+		    first->opt.database.shard);
+	}
+	return W_OK;
+}
+
 int
 w__cluster_check(const struct w__load *load)
 {
@@ -326,6 +370,8 @@ w__cluster_check(const struct w__load *load)
 		rc = check_alert(load, i);
 	if (rc == W_OK)
 		rc = check_primaries(load);
+	if (rc == W_OK)
+		rc = check_shards(load);
 	if (rc == W_OK)
 		rc = check_cluster(load);
 	return rc;

@@ -36,6 +36,7 @@
 	X(probe_interval, usec,  "100ms",   10000, 60000000, RESTART, "Time between two probes of a database node.") \
 	X(probe_timeout,  usec,  "1s",      10000, 60000000, RESTART, "Longest time a probe may take.")      \
 	X(lag_limit,      bytes, "16MiB",   0, 1099511627776, RELOAD, "A replica further behind than this serves no reads.") \
+	X(lag_limit_time, usec,  "5s",      0, 86400000000, RELOAD, "A replica that is behind by more time than this serves no reads; 0 is no limit.") \
 	X(drain_timeout,  usec,  "10s",     0, 3600000000, RELOAD, "Longest time a node that stops waits for its requests.")
 
 #define W_BALANCER_OPTIONS(X)                                                                           \
@@ -78,10 +79,15 @@
 	X(write_lanes,    uint,  "16",      1, 1000, RESTART, "Write connections per worker.")               \
 	X(query_timeout,  usec,  "10s",     1000, 86400000000, RELOAD, "Longest time of one statement; the request's deadline may be earlier.") \
 	X(max_rows_bytes, bytes, "16MiB",   65536, 1073741824, RELOAD, "Size of one result kept in memory.") \
-	X(db_queue,       uint,  "4096",    1, 1000000, RELOAD, "Statements that wait for a lane, per worker.")
+	X(db_queue,       uint,  "4096",    1, 1000000, RELOAD, "Statements that wait for a lane, per worker.") \
+	X(position_ttl,   usec,  "10s",     1000000, 86400000000, RELOAD, "How long a client's cookie keeps its read position; not shorter than lag_limit_time.") \
+	X(reply_ttl,      usec,  "24h",     1000000, 31536000000000, RELOAD, "How long exactly-once keys and their answers are kept.") \
+	X(tx_idle_timeout, usec, "60s",     1000, 86400000000, RESTART, "Longest time that a transaction may wait between two statements.") \
+	X(tx_retries,     uint,  "5",       0, 100, RELOAD, "How often a transaction function is run again after a conflict.")
 
 #define W_DATABASE_OPTIONS(X)                                                                           \
 	X(address,        addr,  "",        0, 0, RESTART, "Address where this PostgreSQL listens.")         \
+	X(shard,          text,  "",        0, 0, RESTART, "Shard that this PostgreSQL holds; this version runs one, so it is the same for all.") \
 	X(data,           file,  "",        0, 0, RESTART, "Data directory of this PostgreSQL; empty: the agent only observes.") \
 	X(initial,        text,  "replica", 0, 0, RESTART, "What an empty data directory becomes: primary (initdb) or replica (base backup).") \
 	X(bin,            file,  "/usr/lib/postgresql/15/bin", 0, 0, RESTART, "Folder of PostgreSQL's programs.") \

@@ -148,6 +148,11 @@ defaults_are_loaded(void)
 
 	CU_ASSERT_EQUAL(cluster->opt.quorum, 1);
 	CU_ASSERT_EQUAL(cluster->opt.lag_limit, 16 << 20);
+	CU_ASSERT_EQUAL(cluster->opt.lag_limit_time, 5 * W_SEC);
+	CU_ASSERT_EQUAL(server->position_ttl, 10 * W_SEC);
+	CU_ASSERT_EQUAL(server->reply_ttl, 86400 * W_SEC);
+	CU_ASSERT_EQUAL(server->tx_idle_timeout, 60 * W_SEC);
+	CU_ASSERT_EQUAL(server->tx_retries, 5);
 	CU_ASSERT_EQUAL(server->request_timeout, 30 * W_SEC);
 	CU_ASSERT_EQUAL(server->fiber_stack, 256 << 10);
 	CU_ASSERT_EQUAL(server->modules.count, 0);
@@ -257,6 +262,16 @@ static const struct mistake {
 	{ "databases:\n  - {name: d, address: a:1, initial: primary}\n"
 	  "  - {name: e, address: a:2, initial: primary}\n", "3: databases[1].initial",
 	    "in line 2", -W_EINVAL },
+	{ "databases:\n  - {name: d, address: a:1, shard: north}\n"
+	  "  - {name: e, address: a:2, shard: south}\n", "3: databases[1].shard",
+	    "is \"south\", and that of d in line 2 is \"north\"; this version runs one shard",
+	    -W_EINVAL },
+	{ "databases:\n  - {name: d, address: a:1}\n  - {name: e, address: a:2, shard: s}\n",
+	    "3: databases[1].shard", "is \"s\", and that of d in line 2 is \"\"", -W_EINVAL },
+	{ SERVER "    position_ttl: 4s\n", "3: servers[0].position_ttl",
+	    "is 4s, wanted is 5s at least: what cluster.lag_limit_time is", -W_ERANGE },
+	{ SERVER "cluster: {lag_limit_time: 1min}\n", "2: servers[0].position_ttl",
+	    "is 10s by default, wanted is 1min at least", -W_ERANGE },
 	{ "databases:\n  - {name: d, address: a:1, settings: [x]}\n", "2: databases[0].settings[0]",
 	    "NAME=VALUE", -W_EINVAL },
 	{ "monitors:\n  - {name: m, webhooks: [x]}\n", "2: monitors[0].webhooks[0]", "a URL",
@@ -301,6 +316,22 @@ mistakes_are_named(void)
 {
 	for (size_t i = 0; i < W_NELEM(mistakes); i++)
 		expect_mistake(&mistakes[i]);
+}
+
+static void
+shards_and_positions_agree(void)
+{
+	W_AUTO(w_cluster_free) struct w_cluster *same = load_good(
+	    "databases:\n  - {name: d, address: a:1, shard: s}\n"
+	    "  - {name: e, address: a:2, shard: s}\n");
+	W_AUTO(w_cluster_free) struct w_cluster *level = load_good(
+	    SERVER "    position_ttl: 30s\ncluster: {lag_limit_time: 30s}\n");
+	W_AUTO(w_cluster_free) struct w_cluster *none = load_good(
+	    SERVER "    position_ttl: 1s\ncluster: {lag_limit_time: 0}\n");
+
+	CU_ASSERT_STRING_EQUAL(w_cluster_nth(same, W_DATABASE, 1)->opt.database.shard, "s");
+	CU_ASSERT_EQUAL(level->opt.lag_limit_time, 30 * W_SEC);
+	CU_ASSERT_EQUAL(none->opt.lag_limit_time, 0);
 }
 
 static void
@@ -552,6 +583,7 @@ static CU_TestInfo tests[] = {
 	{ "what the file leaves out has its default", defaults_are_loaded },
 	{ "every default parses and is in its range", every_default_is_in_range },
 	{ "each mistake is named with line, key and wish", mistakes_are_named },
+	{ "one shard, and positions that outlast the lag", shards_and_positions_agree },
 	{ "missing, odd, binary and huge files are refused", odd_files_are_refused },
 	{ "lists, keys and values are bounded", amounts_are_bounded },
 	{ "relative paths become absolute", relative_paths_become_absolute },
