@@ -1,6 +1,9 @@
 /* From what probes have seen to roles and fitness. See topology.h. */
 #include "dbtier/topology.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 const char *
 dbt_role_name(enum dbt_role role)
 {
@@ -48,6 +51,34 @@ dbt__lsn_parse(struct w_view text, uint64_t *ret)
 		return -W_EINVAL;
 	*ret = high << 32 | low;
 	return W_OK;
+}
+
+int
+dbt_position_parse(struct w_view text, struct dbt_position *ret)
+{
+	size_t dash = w_view_find(text, '-');
+	uint64_t timeline, lsn;
+
+	if (dash == text.len || hex_parse(w_view_sub(text, 0, dash), &timeline) < 0 ||
+	    dbt__lsn_parse(w_view_sub(text, dash + 1, text.len), &lsn) < 0)
+		return -W_EINVAL;
+	/* PostgreSQL counts both from 1, and 0 is no position here. */
+	if (timeline == 0 || lsn == 0)
+		return -W_EINVAL;
+	*ret = (struct dbt_position){ (uint32_t)timeline, lsn };
+	return W_OK;
+}
+
+size_t
+dbt_position_format(struct dbt_position position, char to[DBT_POSITION_SIZE])
+{
+	int len = 0;
+
+	to[0] = '\0';
+	if (position.lsn != 0)
+		len = snprintf(to, DBT_POSITION_SIZE, "%" PRIX32 "-%" PRIX32 "/%" PRIX32,
+		    position.timeline, (uint32_t)(position.lsn >> 32), (uint32_t)position.lsn);
+	return (size_t)len;
 }
 
 /*
@@ -192,4 +223,112 @@ dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b
 			return true;
 	}
 	return false;
+}
+
+/* ---- positions ---- */
+
+/* Cut the next word off a line; its fields have tabs or spaces between. */
+static struct w_view
+next_word(struct w_view *line)
+{
+	size_t len = 0;
+	struct w_view word;
+
+	*line = w_view_trim(*line);
+	while (len < line->len && line->ptr[len] != ' ' && line->ptr[len] != '\t')
+		len++;
+	word = w_view_sub(*line, 0, len);
+	*line = w_view_sub(*line, len, line->len);
+	return word;
+}
+
+static int
+fork_parse(struct w_view line, struct dbt_fork *ret)
+{
+	uint64_t timeline, end;
+
+	if (w_view_u64(next_word(&line), UINT32_MAX, &timeline) < 0 || timeline == 0 ||
+	    dbt__lsn_parse(next_word(&line), &end) < 0 || end == 0)
+		return -W_EINVAL;
+	*ret = (struct dbt_fork){ (uint32_t)timeline, end };
+	return W_OK;
+}
+
+static void
+add_newest(struct dbt__history *history, struct dbt_fork fork)
+{
+	unsigned keep = W_MIN(history->count, DBT_FORKS_MAX - 1U);
+
+	memmove(&history->forks[1], &history->forks[0], keep * sizeof(fork));
+	history->forks[0] = fork;
+	history->count = keep + 1;
+}
+
+int
+dbt__history_parse(uint32_t timeline, struct w_view text, struct dbt__history *ret)
+{
+	struct dbt__history history = { .timeline = timeline };
+	struct dbt_fork fork = { 0 };
+	uint32_t before = 0;
+	struct w_view line;
+
+	while (w_view_split(&text, '\n', &line)) {
+		line = w_view_trim(line);
+		if (line.len == 0 || line.ptr[0] == '#')
+			continue;
+		if (fork_parse(line, &fork) < 0 || fork.timeline <= before ||
+		    fork.timeline >= timeline)
+			return -W_EINVAL;
+		before = fork.timeline;
+		add_newest(&history, fork);
+	}
+	*ret = history;
+	return W_OK;
+}
+
+uint32_t
+dbt__topology_timeline(const struct dbt_topology *topology)
+{
+	return topology->primary >= 0 ? topology->nodes[topology->primary].timeline :
+	    highest_timeline(topology);
+}
+
+void
+dbt__topology_forks(struct dbt_topology *topology, const struct dbt__history *history)
+{
+	topology->fork_count = 0;
+	if (history->timeline == 0 || history->timeline != dbt__topology_timeline(topology))
+		return;
+	topology->fork_count = history->count;
+	memcpy(topology->forks, history->forks, sizeof(topology->forks));
+}
+
+uint64_t
+dbt__position_needed(const struct dbt_topology *topology, struct dbt_position position)
+{
+	uint32_t timeline = dbt__topology_timeline(topology);
+
+	if (position.lsn == 0 || position.timeline == timeline)
+		return position.lsn;
+	for (unsigned i = 0; i < topology->fork_count && position.timeline < timeline; i++) {
+		if (topology->forks[i].timeline == position.timeline)
+			return W_MIN(position.lsn, topology->forks[i].end);
+	}
+	return DBT_LSN_PRIMARY;
+}
+
+bool
+dbt__node_has(const struct dbt_topology *topology, unsigned node, struct dbt_position position)
+{
+	const struct dbt_node *at;
+
+	if (node >= topology->count)
+		return false;
+	if ((int)node == topology->primary)
+		return true;
+	at = &topology->nodes[node];
+	if (at->role != DBT_REPLICA || !at->fit)
+		return false;
+	return position.lsn == 0 || (at->timeline == dbt__topology_timeline(topology) &&
+	    at->position >= dbt__position_needed(topology, position));
 }

@@ -43,6 +43,37 @@ void dbt__topology_make(const struct dbt__seen *seen, unsigned count,
 /* Do workers have to know? Roles, fitness or the primary in force differ. */
 bool dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b);
 
+/* ---- positions: docs/protocol/03-promises.md, section 1 ---- */
+
+/* Where the older timelines of a timeline's history ended. */
+struct dbt__history {
+	uint32_t timeline; /* whose; 0: nothing is known */
+	unsigned count;
+	struct dbt_fork forks[DBT_FORKS_MAX]; /* newest first */
+};
+
+/*
+ * The text of timeline's history file. Of more forks than there is room for, the newest stay.
+ *
+ * Errors   -W_EINVAL no history of this timeline; ret is untouched
+ * Source   PostgreSQL, readTimeLineHistory(): "1\t0/3000148\tno recovery target specified"
+ */
+int dbt__history_parse(uint32_t timeline, struct w_view text, struct dbt__history *ret);
+/* Fill topology->forks when the history is that of the current timeline. */
+void dbt__topology_forks(struct dbt_topology *topology, const struct dbt__history *history);
+/* That of the primary in force, else the highest that any node shows; 0: none. */
+uint32_t dbt__topology_timeline(const struct dbt_topology *topology);
+
+/*
+ * The LSN that a node on the current timeline must have replayed to have all that position
+ * stands for: one of an older timeline counts up to that timeline's end, and when the end is
+ * not known, or the timeline is newer, DBT_LSN_PRIMARY. 0: nothing is needed.
+ */
+uint64_t dbt__position_needed(const struct dbt_topology *topology, struct dbt_position position);
+/* Is this node known to have it? The primary in force, or a fit replica of its timeline. */
+bool dbt__node_has(const struct dbt_topology *topology, unsigned node,
+    struct dbt_position position);
+
 /* "16/B374D848" to a number. Errors: -W_EINVAL. */
 int dbt__lsn_parse(struct w_view text, uint64_t *ret);
 /* Standbys that synchronous_standby_names waits for. */

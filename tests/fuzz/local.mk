@@ -18,12 +18,14 @@ check_PROGRAMS += \
 	%D%/fuzz_cluster \
 	%D%/fuzz_http \
 	%D%/fuzz_link \
+	%D%/fuzz_position \
 	%D%/fuzz_report \
 	%D%/fuzz_route
 FUZZ_TESTS += \
 	%D%/fuzz_cluster \
 	%D%/fuzz_http \
 	%D%/fuzz_link \
+	%D%/fuzz_position \
 	%D%/fuzz_report \
 	%D%/fuzz_route
 
@@ -45,6 +47,12 @@ FUZZ_TESTS += \
 %C%_fuzz_link_SOURCES = \
 	%D%/fuzz_link.c
 %C%_fuzz_link_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+
+%C%_fuzz_position_CPPFLAGS = $(AM_CPPFLAGS) $(PQ_CFLAGS)
+%C%_fuzz_position_LDADD = $(FUZZ_DRIVER) dbtier/libdbtier.a common/libcommon.a $(PQ_LIBS) $(COMMON_LIBS)
+%C%_fuzz_position_SOURCES = \
+	%D%/fuzz_position.c
+%C%_fuzz_position_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
 
 %C%_fuzz_report_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
 %C%_fuzz_report_LDADD = $(FUZZ_DRIVER) monitor/libmonitor.a dbtier/libdbtier.a common/libcommon.a \

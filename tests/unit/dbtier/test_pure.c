@@ -210,6 +210,173 @@ no_quorum_holds_writes(void)
 	CU_ASSERT(topology.primary == 0);
 }
 
+/* ---- positions ---- */
+
+static void
+positions_travel_as_text(void)
+{
+	static const struct {
+		const char *text;
+		struct dbt_position position;
+	} cases[] = {
+		{ "1-0/3000148", { 1, 0x3000148 } },
+		{ "A-16/B374D848", { 10, 0x16b374d848 } },
+		{ "FFFFFFFF-FFFFFFFF/FFFFFFFF", { UINT32_MAX, DBT_LSN_PRIMARY } },
+	};
+	struct dbt_position position;
+	char text[DBT_POSITION_SIZE];
+
+	for (unsigned i = 0; i < W_NELEM(cases); i++) {
+		position = (struct dbt_position){ 0 };
+		CU_ASSERT(dbt_position_parse(w_view_of(cases[i].text), &position) == W_OK);
+		CU_ASSERT(position.timeline == cases[i].position.timeline);
+		CU_ASSERT(position.lsn == cases[i].position.lsn);
+		CU_ASSERT(dbt_position_format(position, text) == strlen(cases[i].text));
+		CU_ASSERT_STRING_EQUAL(text, cases[i].text);
+	}
+	CU_ASSERT(dbt_position_parse(W_VIEW("0a-0/1f"), &position) == W_OK);
+	CU_ASSERT(position.timeline == 10 && position.lsn == 31);
+	CU_ASSERT(dbt_position_format((struct dbt_position){ 1, 0 }, text) == 0 && text[0] == 0);
+}
+
+static void
+what_is_no_position_is_refused(void)
+{
+	static const char *const wrong[] = { "", "-", "1", "1-", "1-0", "1-0/", "-0/1", "0/3000148",
+		"1-0/1 ", " 1-0/1", "1--0/1", "1-0/1-2", "g-0/1", "123456789-0/1", "1-123456789/1",
+		"0-0/1", "1-0/0", "1-0/1/2", "+1-0/1" };
+	struct dbt_position position = { 7, 7 };
+
+	for (unsigned i = 0; i < W_NELEM(wrong); i++)
+		CU_ASSERT(dbt_position_parse(w_view_of(wrong[i]), &position) == -W_EINVAL);
+	CU_ASSERT(dbt_position_parse((struct w_view){ 0 }, &position) == -W_EINVAL);
+	CU_ASSERT(position.timeline == 7 && position.lsn == 7);
+}
+
+static void
+a_history_tells_where_timelines_ended(void)
+{
+	struct dbt__history history = { 0 };
+	struct w_view three = W_VIEW("1\t0/3000148\tno recovery target specified\n\n"
+				     "# a comment\n2\t1/A0\tbefore 2000-01-01 00:00:00+00\n");
+
+	CU_ASSERT(dbt__history_parse(3, three, &history) == W_OK);
+	CU_ASSERT(history.timeline == 3 && history.count == 2);
+	CU_ASSERT(history.forks[0].timeline == 2 && history.forks[0].end == 0x1000000a0);
+	CU_ASSERT(history.forks[1].timeline == 1 && history.forks[1].end == 0x3000148);
+	/* a timeline that skips one, spaces, no reason, no line feed at the end */
+	CU_ASSERT(dbt__history_parse(9, W_VIEW("  4  0/10"), &history) == W_OK);
+	CU_ASSERT(history.timeline == 9 && history.count == 1 && history.forks[0].end == 16);
+	CU_ASSERT(dbt__history_parse(2, W_VIEW(""), &history) == W_OK && history.count == 0);
+}
+
+static void
+what_is_no_history_is_refused(void)
+{
+	static const char *const wrong[] = { "1", "1\t0", "x\t0/1\tr", "0\t0/1\tr", "1\t0/0\tr",
+		"3\t0/1\tr", "4\t0/1\tr", "2\t0/1\tr\n1\t0/2\tr", "1\t0/1\tr\n1\t0/2\tr",
+		"-1\t0/1", "1 garbage 0/1" };
+	struct dbt__history history = { .timeline = 7 };
+
+	for (unsigned i = 0; i < W_NELEM(wrong); i++)
+		CU_ASSERT(dbt__history_parse(3, w_view_of(wrong[i]), &history) == -W_EINVAL);
+	CU_ASSERT(history.timeline == 7);
+}
+
+static void
+of_a_long_history_the_newest_stay(void)
+{
+	struct dbt__history history = { 0 };
+	char text[40 * 16] = "";
+
+	for (unsigned i = 1; i <= 40; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u\t0/%X\tr\n", i, i);
+	CU_ASSERT(dbt__history_parse(41, w_view_of(text), &history) == W_OK);
+	CU_ASSERT(history.count == DBT_FORKS_MAX);
+	CU_ASSERT(history.forks[0].timeline == 40 && history.forks[0].end == 40);
+	CU_ASSERT(history.forks[DBT_FORKS_MAX - 1].timeline == 40 - DBT_FORKS_MAX + 1);
+}
+
+/* A primary on timeline 3, whose older ones ended at 1000 and 2000, and two replicas. */
+static struct dbt_topology
+forked(void)
+{
+	return (struct dbt_topology){ .count = 3, .primary = 0, .fork_count = 2,
+		.forks = { { 2, 2000 }, { 1, 1000 } },
+		.nodes = { { .role = DBT_PRIMARY, .timeline = 3, .position = 5000, .fit = true },
+		    { .role = DBT_REPLICA, .timeline = 3, .position = 4000, .fit = true },
+		    { .role = DBT_REPLICA, .timeline = 2, .position = 9000, .fit = true } } };
+}
+
+static void
+an_old_position_ends_at_its_fork(void)
+{
+	static const struct {
+		struct dbt_position position;
+		uint64_t needed;
+	} cases[] = {
+		{ { 0, 0 }, 0 }, { { 9, 0 }, 0 }, { { 3, 4500 }, 4500 }, { { 2, 1500 }, 1500 },
+		{ { 2, 2500 }, 2000 }, { { 1, 999 }, 999 }, { { 1, 4500 }, 1000 },
+		{ { 1, DBT_LSN_PRIMARY }, 1000 }, { { 3, DBT_LSN_PRIMARY }, DBT_LSN_PRIMARY },
+		{ { 4, 1 }, DBT_LSN_PRIMARY },
+	};
+	struct dbt_topology topology = forked();
+
+	for (unsigned i = 0; i < W_NELEM(cases); i++)
+		CU_ASSERT(dbt__position_needed(&topology, cases[i].position) == cases[i].needed);
+	/* an end that is not known is none */
+	topology.fork_count = 0;
+	CU_ASSERT(dbt__position_needed(&topology, (struct dbt_position){ 2, 1 }) ==
+	    DBT_LSN_PRIMARY);
+}
+
+static void
+nodes_have_what_they_replayed(void)
+{
+	struct dbt_topology topology = forked();
+
+	CU_ASSERT(dbt__node_has(&topology, 1, (struct dbt_position){ 3, 4000 }));
+	CU_ASSERT(!dbt__node_has(&topology, 1, (struct dbt_position){ 3, 4001 }));
+	CU_ASSERT(dbt__node_has(&topology, 1, (struct dbt_position){ 2, 4001 }));
+	CU_ASSERT(!dbt__node_has(&topology, 1, (struct dbt_position){ 4, 1 }));
+	CU_ASSERT(dbt__node_has(&topology, 0, (struct dbt_position){ 3, DBT_LSN_PRIMARY }));
+	/* one that has not followed yet has nothing but what needs nothing */
+	CU_ASSERT(!dbt__node_has(&topology, 2, (struct dbt_position){ 1, 1 }));
+	CU_ASSERT(dbt__node_has(&topology, 2, (struct dbt_position){ 0, 0 }));
+	topology.nodes[1].fit = false;
+	CU_ASSERT(!dbt__node_has(&topology, 1, (struct dbt_position){ 3, 1 }));
+	CU_ASSERT(!dbt__node_has(&topology, 3, (struct dbt_position){ 0, 0 }));
+}
+
+static void
+replicas_answer_while_there_is_no_primary(void)
+{
+	struct dbt_topology topology = forked();
+
+	topology.primary = -1;
+	topology.nodes[0].role = DBT_DOWN;
+	topology.nodes[0].fit = false;
+	topology.nodes[2].timeline = 3;
+	CU_ASSERT(dbt__topology_timeline(&topology) == 3);
+	CU_ASSERT(dbt__node_has(&topology, 1, (struct dbt_position){ 3, 4000 }));
+	CU_ASSERT(dbt__node_has(&topology, 2, (struct dbt_position){ 1, 1000 }));
+	CU_ASSERT(!dbt__node_has(&topology, 1, (struct dbt_position){ 3, DBT_LSN_PRIMARY }));
+	CU_ASSERT(!dbt__node_has(&topology, 0, (struct dbt_position){ 3, 1 }));
+}
+
+static void
+forks_are_those_of_the_primary(void)
+{
+	struct dbt__history history = { .timeline = 3, .count = 1, .forks = { { 2, 7 } } };
+	struct dbt_topology topology = forked();
+
+	dbt__topology_forks(&topology, &history);
+	CU_ASSERT(topology.fork_count == 1 && topology.forks[0].end == 7);
+	history.timeline = 2;
+	dbt__topology_forks(&topology, &history);
+	CU_ASSERT(topology.fork_count == 0);
+}
+
 static CU_TestInfo parse_tests[] = {
 	{ "an LSN becomes a number", lsn_parses },
 	{ "what is no LSN is refused", lsn_refuses },
@@ -228,8 +395,24 @@ static CU_TestInfo topology_tests[] = {
 	{ "a primary without its quorum takes no writes", no_quorum_holds_writes },
 	CU_TEST_INFO_NULL
 };
+static CU_TestInfo position_tests[] = {
+	{ "a position travels as text", positions_travel_as_text },
+	{ "what is no position is refused", what_is_no_position_is_refused },
+	{ "a history tells where timelines ended", a_history_tells_where_timelines_ended },
+	{ "what is no history is refused", what_is_no_history_is_refused },
+	{ "of a long history the newest forks stay", of_a_long_history_the_newest_stay },
+	{ "a position of an older timeline ends where that ended",
+	    an_old_position_ends_at_its_fork },
+	{ "a node has what it has replayed of the current timeline",
+	    nodes_have_what_they_replayed },
+	{ "replicas answer for positions while there is no primary",
+	    replicas_answer_while_there_is_no_primary },
+	{ "forks are those of the current timeline", forks_are_those_of_the_primary },
+	CU_TEST_INFO_NULL
+};
 CU_SuiteInfo pure_suites[] = {
 	{ .pName = "dbtier/parse", .pTests = parse_tests },
 	{ .pName = "dbtier/topology", .pTests = topology_tests },
+	{ .pName = "dbtier/positions", .pTests = position_tests },
 	CU_SUITE_INFO_NULL
 };
