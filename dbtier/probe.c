@@ -122,8 +122,8 @@ log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_nod
 		    told ? "silent" : "answered");
 	} else if (was->fit != is->fit && is->role == DBT_REPLICA) {
 		w_log(is->fit ? W_INFO : W_WARN, object, is->fit ? "fit" : "unfit",
-		    "lag_bytes=%llu streaming=%s", (unsigned long long)is->lag,
-		    w_now() - seen->streamed < DBT__STREAM_GRACE ? "yes" : "no");
+		    "lag_bytes=%llu lag_time=%lldms streaming=%s", (unsigned long long)is->lag,
+		    (long long)(is->lag_time / W_MSEC), w_now() - seen->streamed < DBT__STREAM_GRACE ? "yes" : "no");
 	}
 }
 
@@ -556,6 +556,7 @@ dbt_on_change(struct dbt *dbt, void (*fn)(const struct dbt_topology *topology, v
 struct reload {
 	struct dbt *dbt;
 	uint64_t lag_limit;
+	w_usec lag_limit_time;
 };
 
 static void
@@ -564,6 +565,7 @@ on_reload(void *arg)
 	struct reload *reload = arg;
 
 	reload->dbt->rules.lag_limit = reload->lag_limit;
+	reload->dbt->rules.lag_limit_time = reload->lag_limit_time;
 	publish(reload->dbt);
 	free(reload);
 }
@@ -573,7 +575,7 @@ dbt_reload(struct dbt *dbt, const struct w_cluster *cluster)
 {
 	struct reload *reload = w_xcalloc(1, sizeof(*reload));
 
-	*reload = (struct reload){ dbt, cluster->opt.lag_limit };
+	*reload = (struct reload){ dbt, cluster->opt.lag_limit, cluster->opt.lag_limit_time };
 	w_loop_call(&dbt->loop, on_reload, reload);
 }
 
@@ -654,6 +656,7 @@ new_dbt(const struct w_cluster *cluster)
 	/* Three probes missed, or one that took as long as it may. */
 	dbt->rules.silence = W_MAX(3 * dbt->interval, (w_usec)cluster->opt.probe_timeout - W_MSEC);
 	dbt->rules.lag_limit = cluster->opt.lag_limit;
+	dbt->rules.lag_limit_time = cluster->opt.lag_limit_time;
 	w_list_init(&dbt->retired);
 	w_list_init(&dbt->listeners);
 	w_list_init(&first->node);

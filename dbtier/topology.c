@@ -170,20 +170,46 @@ latest_position(const struct dbt_topology *topology)
 	return latest;
 }
 
+/* When the replica last had all that was known of then, the last answers of both considered. */
 static void
-judge_replica(struct dbt_node *node, const struct dbt__seen *seen, const struct dbt__rules *rules,
-    w_usec since_stream)
+note_level(struct dbt__seen *seen, const struct dbt__seen *primary, bool level)
 {
-	bool level = node->position >= node->received && since_stream < W_SEC;
+	w_usec when = seen->answered;
 
-	/* An idle primary makes the last transaction old, not the replica late. */
-	node->lag_time = level ? 0 : seen->replay_age;
+	if (primary != NULL)
+		when = W_MIN(when, primary->answered);
+	if (level)
+		seen->level = W_MAX(seen->level, when);
+}
+
+static w_usec
+lag_time_of(const struct dbt__seen *seen, w_usec now)
+{
+	w_usec since_level = seen->level > 0 ? now - seen->level : 0;
+
+	if (seen->replay_age <= 0 || seen->level == 0)
+		return W_MAX(seen->replay_age, since_level);
+	return W_MIN(seen->replay_age, since_level);
+}
+
+/* primary: the one in force, or NULL; there is nobody to be behind of then, but of the stream. */
+static void
+judge_replica(struct dbt_node *node, struct dbt__seen *seen, const struct dbt__seen *primary,
+    const struct dbt__rules *rules, w_usec now)
+{
+	w_usec since_stream = primary != NULL ? now - seen->streamed : 0;
+	bool level = seen->position >= seen->received && since_stream < W_SEC &&
+	    (primary == NULL || seen->position >= primary->position);
+
+	note_level(seen, primary, level);
+	node->lag_time = level ? 0 : lag_time_of(seen, now);
 	node->fit = since_stream <= DBT__STREAM_GRACE &&
-	    (rules->lag_limit == 0 || node->lag <= rules->lag_limit);
+	    (rules->lag_limit == 0 || node->lag <= rules->lag_limit) &&
+	    (rules->lag_limit_time == 0 || node->lag_time <= rules->lag_limit_time);
 }
 
 void
-dbt__topology_make(const struct dbt__seen *seen, unsigned count, const struct dbt__rules *rules,
+dbt__topology_make(struct dbt__seen *seen, unsigned count, const struct dbt__rules *rules,
     w_usec now, uint32_t *floor, struct dbt_topology *ret)
 {
 	uint64_t latest;
@@ -208,7 +234,7 @@ dbt__topology_make(const struct dbt__seen *seen, unsigned count, const struct db
 		if (node->role != DBT_REPLICA)
 			continue;
 		node->lag = latest > node->position ? latest - node->position : 0;
-		judge_replica(node, &seen[i], rules, ret->primary < 0 ? 0 : now - seen[i].streamed);
+		judge_replica(node, &seen[i], ret->primary >= 0 ? &seen[ret->primary] : NULL, rules, now);
 		ret->fit_replicas += node->fit;
 	}
 }

@@ -15,7 +15,8 @@ struct dbt__seen {
 	uint32_t timeline;
 	uint64_t position, received;
 	w_usec streamed;    /* replica: last time that it was streaming, 0: never */
-	w_usec replay_age;  /* replica: age of the last transaction replayed */
+	w_usec replay_age;  /* replica: age of the last transaction replayed, 0: none known */
+	w_usec level;       /* replica: last time that it had all there was, 0: never; kept here */
 	unsigned sessions;
 	unsigned quorum;    /* primary: standbys that a commit waits for */
 	unsigned attached;  /* primary: standbys that may acknowledge */
@@ -25,6 +26,7 @@ struct dbt__seen {
 struct dbt__rules {
 	w_usec silence;    /* a node that has not answered for this long is down */
 	uint64_t lag_limit; /* bytes; 0: none */
+	w_usec lag_limit_time; /* 0: none */
 };
 
 /* A replica that lost its stream serves reads for this much longer: streams are re-made. */
@@ -37,8 +39,10 @@ struct dbt__rules {
  *    node has shown (floor, kept by the caller), and has as many standbys as its commits wait for.
  * 2. An older primary is shown as primary, never as fit.
  * 3. While no primary is in force, replicas serve reads as they did.
+ * 4. A replica's lag in time is at most the age of what it replayed last, and at most the time
+ *    since it was level: an idle primary makes the last transaction old, not the replica late.
  */
-void dbt__topology_make(const struct dbt__seen *seen, unsigned count,
+void dbt__topology_make(struct dbt__seen *seen, unsigned count,
     const struct dbt__rules *rules, w_usec now, uint32_t *floor, struct dbt_topology *ret);
 /* Do workers have to know? Roles, fitness or the primary in force differ. */
 bool dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b);

@@ -210,6 +210,101 @@ no_quorum_holds_writes(void)
 	CU_ASSERT(topology.primary == 0);
 }
 
+/* ---- lag in time ---- */
+
+static const struct dbt__rules timed = { .silence = W_SEC, .lag_limit_time = 5 * W_SEC };
+
+/* The replica as judged now, both nodes having answered just now. */
+static struct dbt_node
+judged(struct dbt__seen seen[2], w_usec now)
+{
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	seen[0].answered = now;
+	seen[1].answered = now;
+	seen[1].streamed = now;
+	dbt__topology_make(seen, 2, &timed, now, &floor, &topology);
+	return topology.nodes[1];
+}
+
+static void
+a_replica_behind_for_too_long_is_unfit(void)
+{
+	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 4000) };
+	struct dbt_node node;
+
+	/* never level so far: what it replayed last tells */
+	seen[1].replay_age = 5 * W_SEC;
+	node = judged(seen, NOW);
+	CU_ASSERT(node.fit && node.lag_time == 5 * W_SEC);
+	seen[1].replay_age++;
+	node = judged(seen, NOW);
+	CU_ASSERT(!node.fit && node.lag_time == 5 * W_SEC + 1);
+	seen[1].position = 5000;
+	seen[1].received = 5000;
+	node = judged(seen, NOW);
+	CU_ASSERT(node.fit && node.lag_time == 0);
+}
+
+static void
+an_idle_primary_makes_no_replica_late(void)
+{
+	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 5000) };
+	struct dbt_node node;
+
+	seen[1].replay_age = 3600 * W_SEC;
+	node = judged(seen, NOW);
+	CU_ASSERT(node.fit && node.lag_time == 0);
+	/* the first write after an hour has come and is not replayed yet */
+	seen[0].position = 6000;
+	seen[1].received = 6000;
+	node = judged(seen, NOW + 100 * W_MSEC);
+	CU_ASSERT(node.fit && node.lag_time == 100 * W_MSEC);
+	/* with a delay of half a second, all the time of it */
+	node = judged(seen, NOW + 500 * W_MSEC);
+	CU_ASSERT(node.fit && node.lag_time == 500 * W_MSEC);
+	/* for ever, when replay is stuck */
+	seen[1].replay_age = 3606 * W_SEC;
+	node = judged(seen, NOW + 6 * W_SEC);
+	CU_ASSERT(!node.fit && node.lag_time == 6 * W_SEC);
+}
+
+static void
+a_delayed_replica_stays_fit_under_load(void)
+{
+	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 5000) };
+	struct dbt_node node;
+
+	for (w_usec at = 0; at < 20 * W_SEC; at += 100 * W_MSEC) {
+		seen[0].position += 1000;
+		seen[1].received = seen[0].position;
+		seen[1].position = seen[0].position - 5000;
+		seen[1].replay_age = 500 * W_MSEC;
+		node = judged(seen, NOW + at);
+		CU_ASSERT(node.fit && node.lag_time <= 500 * W_MSEC);
+	}
+}
+
+/* Its walreceiver thinks it streams, and all that came it has replayed; but nothing comes. */
+static void
+a_silent_stream_is_lag(void)
+{
+	struct dbt__seen seen[] = { primary(1, 5000), replica(1, 5000) };
+	struct dbt_node node;
+
+	seen[1].replay_age = W_SEC;
+	CU_ASSERT(judged(seen, NOW).fit);
+	seen[0].position = 5001;
+	seen[1].replay_age = 7 * W_SEC;
+	node = judged(seen, NOW + 6 * W_SEC);
+	CU_ASSERT(!node.fit && node.lag_time == 6 * W_SEC);
+	/* and while nobody is in force it serves what it has */
+	seen[0].quorum = 1;
+	node = judged(seen, NOW + 7 * W_SEC);
+	CU_ASSERT(node.fit && node.lag_time == 0);
+}
+
 /* ---- positions ---- */
 
 static void
@@ -395,6 +490,14 @@ static CU_TestInfo topology_tests[] = {
 	{ "a primary without its quorum takes no writes", no_quorum_holds_writes },
 	CU_TEST_INFO_NULL
 };
+static CU_TestInfo lag_tests[] = {
+	{ "a replica that is behind for too long is unfit",
+	    a_replica_behind_for_too_long_is_unfit },
+	{ "an idle primary makes no replica late", an_idle_primary_makes_no_replica_late },
+	{ "a replica with a delay stays fit under load", a_delayed_replica_stays_fit_under_load },
+	{ "a stream on which nothing comes is lag", a_silent_stream_is_lag },
+	CU_TEST_INFO_NULL
+};
 static CU_TestInfo position_tests[] = {
 	{ "a position travels as text", positions_travel_as_text },
 	{ "what is no position is refused", what_is_no_position_is_refused },
@@ -413,6 +516,7 @@ static CU_TestInfo position_tests[] = {
 CU_SuiteInfo pure_suites[] = {
 	{ .pName = "dbtier/parse", .pTests = parse_tests },
 	{ .pName = "dbtier/topology", .pTests = topology_tests },
+	{ .pName = "dbtier/lag", .pTests = lag_tests },
 	{ .pName = "dbtier/positions", .pTests = position_tests },
 	CU_SUITE_INFO_NULL
 };
