@@ -37,7 +37,8 @@ struct dbt_node {
 	uint64_t lag;        /* replica: bytes behind the primary as last seen */
 	w_usec lag_time;     /* replica: age of what it has replayed, 0 when level */
 	w_usec seen;         /* last successful probe, w_now() based */
-	bool fit;            /* may serve: primary in force, or replica within the lag limit */
+	bool fit;            /* may serve: primary in force, or replica within the lag limits */
+	bool gated;          /* primary: its standbys have not all that it came back with */
 	unsigned sessions;   /* client backends */
 };
 

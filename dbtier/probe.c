@@ -11,7 +11,7 @@
  * 1. Each node has its own connection and timers on the prober's loop, so a hung node delays
  *    no other.
  * 2. While no primary is in force, nodes are asked more often: the sooner a promotion is seen,
- *    the sooner held writes go on.
+ *    or that the standbys of a restarted primary have caught up, the sooner held writes go on.
  * 3. A snapshot is written by the prober before it is published and never after. It is used
  *    again when it has been out of date for REUSE_AFTER.
  */
@@ -128,12 +128,27 @@ log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_nod
 }
 
 static void
+log_gate(const struct dbt__seen *seen)
+{
+	char object[80];
+
+	snprintf(object, sizeof(object), "db=%s", seen->name);
+	w_log(W_WARN, object, "primary-gated",
+	    "why=%s writes=held wants=%X/%X flushed_by=%u wanted=%u", seen->gate_why,
+	    (unsigned)(seen->gate >> 32), (unsigned)seen->gate, dbt__gate_passed(seen),
+	    seen->quorum);
+}
+
+static void
 log_change(const struct dbt *dbt, const struct dbt_topology *was, const struct dbt_topology *is)
 {
 	char object[80] = "";
 
-	for (unsigned i = 0; i < is->count; i++)
+	for (unsigned i = 0; i < is->count; i++) {
 		log_node(dbt, &was->nodes[i], &is->nodes[i], i);
+		if (is->nodes[i].gated && !was->nodes[i].gated)
+			log_gate(&dbt->seen[i]);
+	}
 	if (was->primary == is->primary)
 		return;
 	if (is->primary < 0) {
@@ -231,6 +246,7 @@ hang_up(struct probe *probe)
 	if (probe->conn != NULL)
 		PQfinish(w_steal(&probe->conn));
 	probe->prepared = false;
+	probe->sessions_asked = 0;
 }
 
 static void
@@ -270,12 +286,17 @@ static const char probe_sql[] =
     " WHERE backend_type = 'client backend') END,"
     " CASE WHEN NOT r THEN current_setting('synchronous_standby_names') END,"
     /* A role that may not see the states (NULL) cannot know of a missing quorum. */
-    " CASE WHEN NOT r THEN (SELECT count(*) FROM pg_stat_get_wal_senders()"
-    " WHERE state IS NULL OR (state = 'streaming' AND sync_state IN ('sync', 'quorum'))) END"
+    " CASE WHEN NOT r THEN (SELECT string_agg(CASE WHEN state IS NULL THEN 'FFFFFFFF/FFFFFFFF'"
+    " ELSE coalesce(flush_lsn, '0/0')::text END, ' ') FROM pg_stat_get_wal_senders()"
+    " WHERE state IS NULL OR (state = 'streaming' AND sync_state IN ('sync', 'quorum'))) END,"
+    " (extract(epoch FROM pg_postmaster_start_time()) * 1e6)::bigint,"
+    /* The postmaster survives the crash of a backend; its checkpointer does not. */
+    " CASE WHEN $1::bool THEN (SELECT (extract(epoch FROM max(backend_start)) * 1e6)::bigint"
+    " FROM pg_stat_activity WHERE backend_type = 'checkpointer') END"
     " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) AS recovery";
 
 enum { COL_RECOVERY, COL_TIMELINE, COL_POSITION, COL_RECEIVED, COL_STREAMING, COL_REPLAY_AGE,
-	COL_SESSIONS, COL_QUORUM, COL_ATTACHED, COLUMNS };
+	COL_SESSIONS, COL_QUORUM, COL_FLUSHED, COL_STARTED, COL_RECOVERED, COLUMNS };
 
 static struct w_view
 field(const PGresult *result, int column)
@@ -292,6 +313,20 @@ number(const PGresult *result, int column, uint64_t otherwise)
 	uint64_t value;
 
 	return w_view_u64(field(result, column), UINT64_MAX, &value) < 0 ? otherwise : value;
+}
+
+/* Standbys that may acknowledge, a word for each: what it has flushed. */
+static void
+read_flushed(struct dbt__seen *seen, struct w_view words)
+{
+	struct w_view word;
+
+	seen->attached = 0;
+	for (; w_view_split(&words, ' ', &word); seen->attached++) {
+		if (seen->attached < DBT_NODES_MAX &&
+		    dbt__lsn_parse(word, &seen->flushed[seen->attached]) < 0)
+			seen->flushed[seen->attached] = 0;
+	}
 }
 
 /* False: the answer makes no sense. */
@@ -315,7 +350,9 @@ read_answer(struct dbt__seen *seen, const PGresult *result, w_usec asked)
 	seen->replay_age = (w_usec)number(result, COL_REPLAY_AGE, 0);
 	seen->sessions = (unsigned)number(result, COL_SESSIONS, seen->sessions);
 	seen->quorum = dbt__quorum_parse(field(result, COL_QUORUM));
-	seen->attached = (unsigned)number(result, COL_ATTACHED, 0);
+	read_flushed(seen, field(result, COL_FLUSHED));
+	seen->run = (struct dbt__run){ seen->timeline, (int64_t)number(result, COL_STARTED, 0),
+		(int64_t)number(result, COL_RECOVERED, 0) };
 	seen->answered = asked;
 	seen->refused = false;
 	seen->why[0] = '\0';
@@ -409,6 +446,7 @@ static bool
 send_question(struct probe *probe)
 {
 	w_usec now = w_now();
+	/* The first question on a connection asks for all: it may have been a crash that cut the last. */
 	bool sessions = now - probe->sessions_asked >= SESSIONS_EVERY;
 	const char *values[1] = { sessions ? "t" : "f" };
 	int rc;

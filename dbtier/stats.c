@@ -37,6 +37,7 @@ dbt_tick(struct dbt *dbt, struct w_meter *meter, unsigned metrics)
 
 		w_meter_set(meter, metrics + dbt__node_metric(DBT_NODE_ROLE, count, i), node->role);
 		w_meter_set(meter, metrics + dbt__node_metric(DBT_NODE_FIT, count, i), node->fit);
+		w_meter_set(meter, metrics + dbt__node_metric(DBT_NODE_GATED, count, i), node->gated);
 		w_meter_set(meter, metrics + dbt__node_metric(DBT_NODE_LAG, count, i),
 		    (int64_t)node->lag);
 		w_meter_set(meter, metrics + dbt__node_metric(DBT_NODE_SILENT, count, i), silent);

@@ -49,6 +49,8 @@
 	X(DBT_NODE_ROLE, GAUGE_MAX, "weir_db_node_role", "",                                      \
 	    "What this process sees a node as: 0 unknown, 1 down, 2 primary, 3 replica.")         \
 	X(DBT_NODE_FIT, GAUGE_MAX, "weir_db_node_fit", "", "1 when the node may serve.")          \
+	X(DBT_NODE_GATED, GAUGE_MAX, "weir_db_node_gated", "",                                    \
+	    "1 while a primary that came back waits for its standbys to have what it has.")       \
 	X(DBT_NODE_LAG, GAUGE_MAX, "weir_db_node_lag_bytes", "",                                  \
 	    "Bytes of WAL that a replica has not replayed.")                                      \
 	X(DBT_NODE_SILENT, GAUGE_MAX, "weir_db_node_silent_seconds", "",                          \

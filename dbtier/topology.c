@@ -208,6 +208,47 @@ judge_replica(struct dbt_node *node, struct dbt__seen *seen, const struct dbt__s
 	    (rules->lag_limit_time == 0 || node->lag_time <= rules->lag_limit_time);
 }
 
+unsigned
+dbt__gate_passed(const struct dbt__seen *seen)
+{
+	unsigned passed = 0;
+
+	for (unsigned i = 0; i < seen->attached && i < DBT_NODES_MAX; i++)
+		passed += seen->flushed[i] >= seen->gate;
+	return passed;
+}
+
+/* Is this the run that was judged? What is not known of either is no difference. */
+static bool
+same_run(const struct dbt__run *a, const struct dbt__run *b)
+{
+	return a->timeline == b->timeline && a->started == b->started &&
+	    (a->recovered == 0 || b->recovered == 0 || a->recovered == b->recovered);
+}
+
+/* One answer more: close the gate when a run begins, open it when enough standbys have passed. */
+static void
+judge_gate(struct dbt__seen *seen)
+{
+	if (seen->recovery) {
+		/* When it is promoted, that is another run, whatever the timeline says. */
+		seen->judged = (struct dbt__run){ .timeline = seen->timeline, .started = -1 };
+		seen->gate = 0;
+		return;
+	}
+	if (!same_run(&seen->run, &seen->judged)) {
+		seen->gate_why = seen->judged.timeline == 0 ? "first-seen" :
+		    seen->judged.timeline != seen->run.timeline || seen->judged.started < 0 ?
+		    "promoted" : "restarted";
+		seen->gate = seen->position;
+		seen->judged = seen->run;
+	}
+	if (seen->run.recovered != 0)
+		seen->judged.recovered = seen->run.recovered;
+	if (dbt__gate_passed(seen) >= seen->quorum)
+		seen->gate = 0;
+}
+
 void
 dbt__topology_make(struct dbt__seen *seen, unsigned count, const struct dbt__rules *rules,
     w_usec now, uint32_t *floor, struct dbt_topology *ret)
@@ -219,12 +260,18 @@ dbt__topology_make(struct dbt__seen *seen, unsigned count, const struct dbt__rul
 	ret->primary = -1;
 	ret->fit_replicas = 0;
 	fill_nodes(seen, rules, now, ret);
+	for (unsigned i = 0; i < count; i++) {
+		if (ret->nodes[i].role < DBT_PRIMARY)
+			continue;
+		judge_gate(&seen[i]);
+		ret->nodes[i].gated = seen[i].gate > 0;
+	}
 	*floor = W_MAX(*floor, highest_timeline(ret));
 
 	primary = find_primary(ret, *floor);
 	if (primary >= 0) {
-		ret->nodes[primary].fit = true;
-		if (seen[primary].attached >= seen[primary].quorum)
+		ret->nodes[primary].fit = !ret->nodes[primary].gated;
+		if (ret->nodes[primary].fit && seen[primary].attached >= seen[primary].quorum)
 			ret->primary = primary;
 	}
 	latest = primary >= 0 ? ret->nodes[primary].position : latest_position(ret);
@@ -245,7 +292,8 @@ dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b
 	if (a->count != b->count || a->primary != b->primary)
 		return true;
 	for (unsigned i = 0; i < a->count; i++) {
-		if (a->nodes[i].role != b->nodes[i].role || a->nodes[i].fit != b->nodes[i].fit)
+		if (a->nodes[i].role != b->nodes[i].role || a->nodes[i].fit != b->nodes[i].fit ||
+		    a->nodes[i].gated != b->nodes[i].gated)
 			return true;
 	}
 	return false;

@@ -6,6 +6,13 @@
 
 #include "dbtier/dbtier.h"
 
+/* One run of a PostgreSQL as primary. Waiting commits become visible when another one begins. */
+struct dbt__run {
+	uint32_t timeline;
+	int64_t started;   /* the postmaster, in its own clock's microseconds; 0: unknown */
+	int64_t recovered; /* the last crash recovery that the postmaster survived; 0: unknown */
+};
+
 /* What is known of one node: the last answer, and what came after it. */
 struct dbt__seen {
 	const char *name;
@@ -20,6 +27,11 @@ struct dbt__seen {
 	unsigned sessions;
 	unsigned quorum;    /* primary: standbys that a commit waits for */
 	unsigned attached;  /* primary: standbys that may acknowledge */
+	uint64_t flushed[DBT_NODES_MAX]; /* of those: what they have flushed */
+	struct dbt__run run; /* timeline only for a replica */
+	struct dbt__run judged; /* the run that the gate is for; kept here */
+	uint64_t gate;      /* what its standbys must have flushed, 0: open; kept here */
+	const char *gate_why; /* "restarted", "promoted", "first-seen" */
 	char why[96];       /* what the last failure was */
 };
 
@@ -32,11 +44,17 @@ struct dbt__rules {
 /* A replica that lost its stream serves reads for this much longer: streams are re-made. */
 #define DBT__STREAM_GRACE (3 * W_SEC)
 
+/* Standbys that have flushed what the gate asks for. */
+unsigned dbt__gate_passed(const struct dbt__seen *seen);
+
 /*
  * Fill ret->nodes, primary, fit_replicas from what was seen.
  *
  * 1. The primary in force is the one that is not in recovery on the highest timeline that any
  *    node has shown (floor, kept by the caller), and has as many standbys as its commits wait for.
+ *    A primary that begins another run is gated: it is neither in force nor fit until as many
+ *    standbys as its commits wait for have flushed what it had in its first answer. Until then
+ *    it may show commits that nobody acknowledged. One that waits for none has no gate.
  * 2. An older primary is shown as primary, never as fit.
  * 3. While no primary is in force, replicas serve reads as they did.
  * 4. A replica's lag in time is at most the age of what it replayed last, and at most the time

@@ -210,6 +210,154 @@ no_quorum_holds_writes(void)
 	CU_ASSERT(topology.primary == 0);
 }
 
+/* ---- the gate of a primary that came back ---- */
+
+/* Is the first node in force? In any case all must agree. */
+static bool
+in_force(struct dbt__seen *seen)
+{
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	dbt__topology_make(seen, 1, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.nodes[0].fit == (topology.primary == 0));
+	CU_ASSERT(topology.nodes[0].gated == (topology.primary < 0));
+	return topology.primary == 0;
+}
+
+/* A primary whose commits wait for two of its three standbys. */
+static struct dbt__seen
+with_standbys(uint64_t position, uint64_t a, uint64_t b, uint64_t c)
+{
+	struct dbt__seen seen = primary(1, position);
+
+	seen.quorum = 2;
+	seen.attached = 3;
+	seen.flushed[0] = a;
+	seen.flushed[1] = b;
+	seen.flushed[2] = c;
+	seen.run = (struct dbt__run){ 1, 77, 78 };
+	return seen;
+}
+
+static void
+an_unknown_primary_waits_for_its_standbys(void)
+{
+	struct dbt__seen seen = with_standbys(5000, 5000, 4999, 100);
+
+	CU_ASSERT(!in_force(&seen) && seen.gate == 5000);
+	CU_ASSERT_STRING_EQUAL(seen.gate_why, "first-seen");
+	CU_ASSERT(dbt__gate_passed(&seen) == 1);
+	/* it writes on; what counts is what it had in its first answer */
+	seen.position = 9000;
+	seen.flushed[0] = 5001;
+	CU_ASSERT(!in_force(&seen));
+	seen.flushed[2] = 5000;
+	CU_ASSERT(in_force(&seen));
+	/* and once open it stays open */
+	seen.flushed[0] = 1;
+	seen.flushed[2] = 0;
+	CU_ASSERT(in_force(&seen));
+}
+
+static void
+a_restarted_primary_waits_again(void)
+{
+	struct dbt__seen seen = with_standbys(5000, 5000, 5000, 5000);
+
+	CU_ASSERT(in_force(&seen));
+	seen.position = 6000;
+	seen.run.started = 79;
+	CU_ASSERT(!in_force(&seen));
+	CU_ASSERT_STRING_EQUAL(seen.gate_why, "restarted");
+	/* again, before it was open: what it has now counts */
+	seen.position = 6100;
+	seen.run.started = 80;
+	CU_ASSERT(!in_force(&seen) && seen.gate == 6100);
+	seen.flushed[0] = 6100;
+	seen.flushed[1] = 6100;
+	CU_ASSERT(in_force(&seen));
+}
+
+static void
+a_crash_that_the_postmaster_survives_counts(void)
+{
+	struct dbt__seen seen = with_standbys(5000, 5000, 5000, 5000);
+
+	seen.run.recovered = 0; /* it may not be seen, or was not asked for */
+	CU_ASSERT(in_force(&seen));
+	seen.position = 6000;
+	seen.run.recovered = 78;
+	CU_ASSERT(in_force(&seen));
+	seen.run.recovered = 0;
+	CU_ASSERT(in_force(&seen));
+	seen.run.recovered = 79;
+	CU_ASSERT(!in_force(&seen));
+	CU_ASSERT_STRING_EQUAL(seen.gate_why, "restarted");
+	seen.run.recovered = 0;
+	CU_ASSERT(!in_force(&seen));
+}
+
+static void
+a_promoted_primary_waits(void)
+{
+	struct dbt__seen seen = with_standbys(5000, 4000, 4000, 4000);
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	seen.recovery = true;
+	dbt__topology_make(&seen, 1, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == -1 && !topology.nodes[0].gated);
+	seen.recovery = false;
+	CU_ASSERT(!in_force(&seen) && seen.gate == 5000);
+	CU_ASSERT_STRING_EQUAL(seen.gate_why, "promoted");
+	seen.flushed[1] = seen.flushed[2] = 5000;
+	CU_ASSERT(in_force(&seen));
+	/* seen as primary on two timelines, with nothing between */
+	seen.position = 7000;
+	seen.timeline = seen.run.timeline = 2;
+	CU_ASSERT(!in_force(&seen));
+	CU_ASSERT_STRING_EQUAL(seen.gate_why, "promoted");
+}
+
+static void
+nobody_to_wait_for_is_no_gate(void)
+{
+	struct dbt__seen seen = with_standbys(5000, 0, 0, 0);
+
+	seen.quorum = 0;
+	CU_ASSERT(in_force(&seen));
+	seen.run.started++;
+	CU_ASSERT(in_force(&seen));
+}
+
+static void
+more_standbys_than_nodes_do_no_harm(void)
+{
+	struct dbt__seen seen = with_standbys(5000, 5000, 0, 0);
+
+	seen.attached = DBT_NODES_MAX + 5;
+	CU_ASSERT(!in_force(&seen));
+	seen.flushed[DBT_NODES_MAX - 1] = 5000;
+	CU_ASSERT(in_force(&seen));
+}
+
+static void
+a_gated_primary_leaves_reads_to_replicas(void)
+{
+	struct dbt__seen seen[] = { with_standbys(5000, 4900, 4900, 0), replica(1, 4900) };
+	struct dbt_topology topology, open;
+	uint32_t floor = 0;
+
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == -1 && topology.fit_replicas == 1);
+	CU_ASSERT(topology.nodes[0].role == DBT_PRIMARY && topology.nodes[0].gated);
+	seen[0].flushed[0] = seen[0].flushed[1] = 5000;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &open);
+	CU_ASSERT(open.primary == 0 && !open.nodes[0].gated);
+	CU_ASSERT(dbt__topology_differs(&topology, &open));
+}
+
 /* ---- lag in time ---- */
 
 static const struct dbt__rules timed = { .silence = W_SEC, .lag_limit_time = 5 * W_SEC };
@@ -490,6 +638,19 @@ static CU_TestInfo topology_tests[] = {
 	{ "a primary without its quorum takes no writes", no_quorum_holds_writes },
 	CU_TEST_INFO_NULL
 };
+static CU_TestInfo gate_tests[] = {
+	{ "a primary that nobody knew waits for its standbys",
+	    an_unknown_primary_waits_for_its_standbys },
+	{ "a restarted primary waits again", a_restarted_primary_waits_again },
+	{ "a crash that the postmaster survives is a restart",
+	    a_crash_that_the_postmaster_survives_counts },
+	{ "a promoted primary waits", a_promoted_primary_waits },
+	{ "nobody to wait for is no gate", nobody_to_wait_for_is_no_gate },
+	{ "more standbys than nodes do no harm", more_standbys_than_nodes_do_no_harm },
+	{ "a gated primary leaves reads to the replicas",
+	    a_gated_primary_leaves_reads_to_replicas },
+	CU_TEST_INFO_NULL
+};
 static CU_TestInfo lag_tests[] = {
 	{ "a replica that is behind for too long is unfit",
 	    a_replica_behind_for_too_long_is_unfit },
@@ -516,6 +677,7 @@ static CU_TestInfo position_tests[] = {
 CU_SuiteInfo pure_suites[] = {
 	{ .pName = "dbtier/parse", .pTests = parse_tests },
 	{ .pName = "dbtier/topology", .pTests = topology_tests },
+	{ .pName = "dbtier/gate", .pTests = gate_tests },
 	{ .pName = "dbtier/lag", .pTests = lag_tests },
 	{ .pName = "dbtier/positions", .pTests = position_tests },
 	CU_SUITE_INFO_NULL
