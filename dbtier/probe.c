@@ -12,7 +12,9 @@
  *    no other.
  * 2. While no primary is in force, nodes are asked more often: the sooner a promotion is seen,
  *    or that the standbys of a restarted primary have caught up, the sooner held writes go on.
- * 3. A snapshot is written by the prober before it is published and never after. It is used
+ * 3. What is asked because of a suspicion is published even when nothing differs.
+ * 4. Where older timelines ended is asked of a new primary after its state is published.
+ * 5. A snapshot is written by the prober before it is published and never after. It is used
  *    again when it has been out of date for REUSE_AFTER.
  */
 #include "dbtier/probe.h"
@@ -29,11 +31,17 @@
 #define REUSE_AFTER (15 * W_SEC)   /* dbtier.h promises 10 */
 #define VALUES_EVERY (100 * W_MSEC) /* positions alone are published this often at most */
 #define HURRY (20 * W_MSEC)        /* interval while no primary is in force */
+#define SUSPECTS_EVERY (5 * W_MSEC) /* questions that suspicions ask, at most; each is published */
 #define SESSIONS_EVERY W_SEC       /* counting sessions costs the node more than the rest */
 #define BACKOFF_LEAST (50 * W_MSEC)
 #define BACKOFF_MOST (400 * W_MSEC)
 
+#define HISTORY_EVERY (3 * W_SEC) /* between two questions for a history that cannot be had */
+
 enum probe_state { PROBE_WAITING, PROBE_DIALING, PROBE_RESTING, PROBE_ASKING };
+
+/* Each on the same connection: the statement is prepared, and asked for ever after. */
+enum question { ASK_PREPARE, ASK_STATE, ASK_HISTORY };
 
 struct probe {
 	struct dbt *dbt;
@@ -45,9 +53,12 @@ struct probe {
 	struct dbt__watch watch;
 	struct w_timer timer;
 	unsigned failures;
-	w_usec asked, sessions_asked;
+	enum question question;
+	w_usec asked, sessions_asked, history_asked;
 	bool prepared;
 	bool misread; /* its answers are errors: told once */
+	bool again;      /* a suspicion came after the last question */
+	bool suspicious; /* the question is asked, or will be, because of one */
 	_Atomic(bool) suspected;
 };
 
@@ -64,6 +75,8 @@ struct dbt {
 	struct dbt__seen seen[DBT_NODES_MAX];
 	struct dbt__rules rules;
 	uint32_t floor;
+	struct dbt__history history; /* of the highest timeline that a primary has shown */
+	bool history_told;           /* that it cannot be had */
 	w_usec interval;
 
 	_Atomic(struct snapshot *) current;
@@ -163,7 +176,7 @@ log_change(const struct dbt *dbt, const struct dbt_topology *was, const struct d
 }
 
 static void
-tell_listeners(struct dbt *dbt, const struct dbt_topology *topology)
+tell_listeners(struct dbt *dbt, const struct dbt_topology *topology, bool differs)
 {
 	struct w_list *pos;
 	void (*fn)(const struct dbt_topology *, void *);
@@ -175,7 +188,7 @@ tell_listeners(struct dbt *dbt, const struct dbt_topology *topology)
 	fn = dbt->on_change;
 	arg = dbt->on_change_arg;
 	pthread_mutex_unlock(&dbt->lock);
-	if (fn != NULL)
+	if (fn != NULL && differs)
 		fn(topology, arg);
 }
 
@@ -189,9 +202,9 @@ hurry(struct dbt *dbt)
 	}
 }
 
-/* Derive, compare, publish when there is news. */
+/* Derive, compare, publish when there is news, or somebody waits for what was seen just now. */
 static void
-publish(struct dbt *dbt)
+publish(struct dbt *dbt, bool awaited)
 {
 	w_usec now = w_now();
 	struct snapshot *old = atomic_load_explicit(&dbt->current, memory_order_relaxed);
@@ -200,8 +213,9 @@ publish(struct dbt *dbt)
 
 	memset(&new->topology, 0, sizeof(new->topology));
 	dbt__topology_make(dbt->seen, dbt->count, &dbt->rules, now, &dbt->floor, &new->topology);
+	dbt__topology_forks(&new->topology, &dbt->history);
 	differs = dbt__topology_differs(&old->topology, &new->topology);
-	if (!differs && now - dbt->published < VALUES_EVERY) {
+	if (!differs && !awaited && now - dbt->published < VALUES_EVERY) {
 		/* Fresh for the next time: as old as anything can be. */
 		new->retired = 0;
 		w_list_push(dbt->retired.next, &new->node);
@@ -212,9 +226,11 @@ publish(struct dbt *dbt)
 	w_list_push(&dbt->retired, &old->node);
 	atomic_store_explicit(&dbt->current, new, memory_order_release);
 	dbt->published = now;
-	if (differs) {
+	if (differs)
 		log_change(dbt, &old->topology, &new->topology);
-		tell_listeners(dbt, &new->topology);
+	if (differs || awaited)
+		tell_listeners(dbt, &new->topology, differs);
+	if (differs) {
 		if (old->topology.primary >= 0 && new->topology.primary < 0)
 			hurry(dbt);
 	}
@@ -256,7 +272,7 @@ note_failure(struct probe *probe, const char *why, bool refused)
 
 	snprintf(seen->why, sizeof(seen->why), "%.*s", (int)sizeof(seen->why) - 1, why);
 	seen->refused = refused;
-	publish(probe->dbt);
+	publish(probe->dbt, false);
 }
 
 /* The kept connection failed. That alone is no verdict: a new one is tried at once. */
@@ -367,7 +383,8 @@ answered(struct probe *probe, const PGresult *result)
 
 	if (status == PGRES_TUPLES_OK && read_answer(seen_of(probe), result, probe->asked)) {
 		probe->misread = false;
-		publish(probe->dbt);
+		publish(probe->dbt, probe->suspicious);
+		probe->suspicious = false;
 		return;
 	}
 	snprintf(text, sizeof(text), "%s", status == PGRES_TUPLES_OK ? "no position yet" :
@@ -386,11 +403,47 @@ answered(struct probe *probe, const PGresult *result)
 static void
 rest(struct probe *probe)
 {
-	w_usec due = probe->asked + interval_now(probe->dbt) - w_now();
+	w_usec interval = probe->again ? SUSPECTS_EVERY : interval_now(probe->dbt);
+	w_usec due = probe->asked + interval - w_now();
 
 	probe->state = PROBE_RESTING;
 	dbt__watch_set(&probe->watch, PQsocket(probe->conn), UV_READABLE);
 	w_timer_start(&probe->dbt->loop, &probe->timer, W_MAX(due, W_MSEC), 0);
+}
+
+static bool
+lacks_history(const struct probe *probe)
+{
+	const struct dbt *dbt = probe->dbt;
+	const struct dbt__seen *seen = &dbt->seen[probe->index];
+
+	return !seen->refused && !seen->recovery && seen->timeline > 1 &&
+	    seen->timeline == dbt->floor && seen->timeline != dbt->history.timeline &&
+	    (probe->history_asked == 0 || w_now() - probe->history_asked >= HISTORY_EVERY);
+}
+
+static void
+told_history(struct probe *probe, const PGresult *result)
+{
+	struct dbt *dbt = probe->dbt;
+	uint32_t timeline = dbt->seen[probe->index].timeline;
+	bool there = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
+	    !PQgetisnull(result, 0, 0);
+	const char *error = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	char object[80], why[200];
+
+	if (there && dbt__history_parse(timeline, field(result, 0), &dbt->history) == W_OK) {
+		dbt->history_told = false;
+		publish(dbt, false);
+		return;
+	}
+	if (dbt->history_told)
+		return;
+	dbt->history_told = true;
+	snprintf(object, sizeof(object), "db=%s", dbt->seen[probe->index].name);
+	w_log(W_WARN, object, "history-unknown", "timeline=%u reads_after_older_writes=primary why=%s",
+	    timeline, w_log_quote(w_view_of(there ? "not understood" : error != NULL ? error :
+	    "no such file"), why, sizeof(why)));
 }
 
 /* Take what has come; true when the answer to the question is complete. */
@@ -403,9 +456,10 @@ read_results(struct probe *probe)
 		result = PQgetResult(probe->conn);
 		if (result == NULL)
 			return true;
-		if (probe->state == PROBE_ASKING && probe->prepared)
-			answered(probe, result);
-		else if (PQresultStatus(result) == PGRES_COMMAND_OK)
+		if (probe->question == ASK_HISTORY)
+			told_history(probe, result);
+		else if (probe->question == ASK_PREPARE &&
+		    PQresultStatus(result) == PGRES_COMMAND_OK)
 			probe->prepared = true;
 		else
 			answered(probe, result);
@@ -416,47 +470,32 @@ read_results(struct probe *probe)
 	return false;
 }
 
-static bool send_question(struct probe *probe);
-
-static void
-on_readable(void *arg, int events)
-{
-	struct probe *probe = arg;
-	bool was_prepared = probe->prepared, whole;
-	int rest_to_send = 0;
-	bool alive = PQconsumeInput(probe->conn) == 1;
-
-	if (probe->state == PROBE_ASKING) {
-		whole = read_results(probe);
-		if (alive && (events & UV_WRITABLE) != 0)
-			rest_to_send = PQflush(probe->conn);
-		if (alive && whole && !was_prepared && probe->prepared)
-			alive = send_question(probe);
-		else if (alive && whole)
-			rest(probe);
-		else if (alive && rest_to_send == 0)
-			dbt__watch_set(&probe->watch, PQsocket(probe->conn), UV_READABLE);
-	}
-	if (!alive || rest_to_send < 0 || PQstatus(probe->conn) != CONNECTION_OK)
-		lose(probe, "connection lost");
-}
-
-/* First the statement is prepared, then it is run for ever. */
 static bool
-send_question(struct probe *probe)
+send_question(struct probe *probe, enum question question)
 {
 	w_usec now = w_now();
 	/* The first question on a connection asks for all: it may have been a crash that cut the last. */
 	bool sessions = now - probe->sessions_asked >= SESSIONS_EVERY;
-	const char *values[1] = { sessions ? "t" : "f" };
-	int rc;
+	char timeline[16];
+	const char *all[1] = { sessions ? "t" : "f" }, *of[1] = { timeline };
+	int rc = 0;
 
-	if (!probe->prepared) {
+	probe->question = question;
+	switch (question) {
+	case ASK_PREPARE:
 		rc = PQsendPrepare(probe->conn, "weir_probe", probe_sql, 1, NULL);
-	} else {
-		rc = PQsendQueryPrepared(probe->conn, "weir_probe", 1, values, NULL, NULL, 0);
+		break;
+	case ASK_STATE:
+		rc = PQsendQueryPrepared(probe->conn, "weir_probe", 1, all, NULL, NULL, 0);
 		if (sessions)
 			probe->sessions_asked = now;
+		break;
+	case ASK_HISTORY:
+		probe->history_asked = now;
+		snprintf(timeline, sizeof(timeline), "%u", seen_of(probe)->timeline);
+		rc = PQsendQueryParams(probe->conn, "SELECT weir.timeline_history($1::int)", 1, NULL,
+		    of, NULL, NULL, 0);
+		break;
 	}
 	if (rc == 0)
 		return false;
@@ -466,15 +505,49 @@ send_question(struct probe *probe)
 	return rc >= 0;
 }
 
+/* The answer is complete: what is asked next. A history comes last, so that it delays nothing. */
+static bool
+ask_on(struct probe *probe)
+{
+	if (probe->question == ASK_PREPARE && probe->prepared)
+		return send_question(probe, ASK_STATE);
+	if (probe->question == ASK_STATE && lacks_history(probe))
+		return send_question(probe, ASK_HISTORY);
+	rest(probe);
+	return true;
+}
+
+static void
+on_readable(void *arg, int events)
+{
+	struct probe *probe = arg;
+	int rest_to_send = 0;
+	bool alive = PQconsumeInput(probe->conn) == 1, whole;
+
+	if (probe->state == PROBE_ASKING) {
+		whole = read_results(probe);
+		if (alive && (events & UV_WRITABLE) != 0)
+			rest_to_send = PQflush(probe->conn);
+		if (alive && whole)
+			alive = ask_on(probe);
+		else if (alive && rest_to_send == 0)
+			dbt__watch_set(&probe->watch, PQsocket(probe->conn), UV_READABLE);
+	}
+	if (!alive || rest_to_send < 0 || PQstatus(probe->conn) != CONNECTION_OK)
+		lose(probe, "connection lost");
+}
+
 static void
 ask(struct probe *probe)
 {
 	const struct dbt *dbt = probe->dbt;
 
 	probe->state = PROBE_ASKING;
+	probe->suspicious = probe->suspicious || probe->again;
+	probe->again = false;
 	probe->asked = w_now();
 	w_timer_start(&probe->dbt->loop, &probe->timer, (w_usec)dbt->cluster->opt.probe_timeout, 0);
-	if (!send_question(probe))
+	if (!send_question(probe, probe->prepared ? ASK_STATE : ASK_PREPARE))
 		lose(probe, "connection lost");
 }
 
@@ -550,8 +623,14 @@ on_suspect(void *arg)
 	struct probe *probe = arg;
 
 	atomic_store_explicit(&probe->suspected, false, memory_order_relaxed);
-	if (probe->state == PROBE_RESTING)
+	/* An answer on its way was asked for before; one that is to come will be asked for after. */
+	probe->again = true;
+	if (probe->state != PROBE_RESTING)
+		return;
+	if (w_now() - probe->asked >= SUSPECTS_EVERY)
 		ask(probe);
+	else
+		rest(probe);
 }
 
 void
@@ -604,7 +683,7 @@ on_reload(void *arg)
 
 	reload->dbt->rules.lag_limit = reload->lag_limit;
 	reload->dbt->rules.lag_limit_time = reload->lag_limit_time;
-	publish(reload->dbt);
+	publish(reload->dbt, false);
 	free(reload);
 }
 

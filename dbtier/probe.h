@@ -4,10 +4,14 @@
 
 #include "dbtier/dbtier.h"
 
-/* A connection of a worker to this node was lost or refused: look at once. Any thread. */
+/*
+ * A connection of a worker to this node was lost or refused: look at once. What is seen is
+ * published, and listeners are told, even when nothing differs: once the node answers there is a
+ * topology whose node was seen after this call. Any thread.
+ */
 void dbt__suspect(struct dbt *dbt, unsigned node);
 
-/* Somebody who is woken at every change of roles or fitness. */
+/* Somebody who is woken at every change of roles or fitness, and after every suspicion. */
 struct dbt__listener {
 	struct w_list node;
 	uv_async_t *async;

@@ -286,10 +286,22 @@ dbt__topology_make(struct dbt__seen *seen, unsigned count, const struct dbt__rul
 	}
 }
 
+static bool
+forks_differ(const struct dbt_topology *a, const struct dbt_topology *b)
+{
+	if (a->fork_count != b->fork_count)
+		return true;
+	for (unsigned i = 0; i < a->fork_count; i++) {
+		if (a->forks[i].timeline != b->forks[i].timeline || a->forks[i].end != b->forks[i].end)
+			return true;
+	}
+	return false;
+}
+
 bool
 dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b)
 {
-	if (a->count != b->count || a->primary != b->primary)
+	if (a->count != b->count || a->primary != b->primary || forks_differ(a, b))
 		return true;
 	for (unsigned i = 0; i < a->count; i++) {
 		if (a->nodes[i].role != b->nodes[i].role || a->nodes[i].fit != b->nodes[i].fit ||

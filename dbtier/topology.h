@@ -62,7 +62,7 @@ unsigned dbt__gate_passed(const struct dbt__seen *seen);
  */
 void dbt__topology_make(struct dbt__seen *seen, unsigned count,
     const struct dbt__rules *rules, w_usec now, uint32_t *floor, struct dbt_topology *ret);
-/* Do workers have to know? Roles, fitness or the primary in force differ. */
+/* Do workers have to know? Roles, fitness, the primary in force or its forks differ. */
 bool dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b);
 
 /* ---- positions: docs/protocol/03-promises.md, section 1 ---- */

@@ -611,10 +611,14 @@ static void
 forks_are_those_of_the_primary(void)
 {
 	struct dbt__history history = { .timeline = 3, .count = 1, .forks = { { 2, 7 } } };
-	struct dbt_topology topology = forked();
+	struct dbt_topology topology = forked(), other;
 
 	dbt__topology_forks(&topology, &history);
 	CU_ASSERT(topology.fork_count == 1 && topology.forks[0].end == 7);
+	other = topology;
+	CU_ASSERT(!dbt__topology_differs(&topology, &other));
+	other.forks[0].end = 8;
+	CU_ASSERT(dbt__topology_differs(&topology, &other));
 	history.timeline = 2;
 	dbt__topology_forks(&topology, &history);
 	CU_ASSERT(topology.fork_count == 0);
