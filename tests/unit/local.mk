@@ -57,7 +57,8 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/main.c \
 	%D%/dbtier/suites.h \
 	%D%/dbtier/test_live.c \
-	%D%/dbtier/test_pure.c
+	%D%/dbtier/test_pure.c \
+	%D%/dbtier/test_topology_live.c
 
 %C%_unit_server_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(MHD_CFLAGS) $(PQ_CFLAGS)
 %C%_unit_server_LDADD = server/libserver.a dbtier/libdbtier.a link/liblink.a common/libcommon.a $(CUNIT_LIBS) \

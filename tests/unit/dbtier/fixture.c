@@ -216,6 +216,21 @@ fixture_stop_node(struct fixture *fixture, unsigned node, int signal)
 }
 
 static void
+load_schema(const struct fixture *fixture)
+{
+	const char *srcdir = getenv("srcdir");
+	W_AUTO(w_free) char *dir = w_xasprintf("%s/sql", srcdir != NULL ? srcdir : ".");
+	struct w_fault fault = { 0 };
+	unsigned applied = 0;
+	char dsn[256];
+
+	dsn_of(fixture, 0, dsn, sizeof(dsn));
+	snprintf(dsn + strlen(dsn), sizeof(dsn) - strlen(dsn), " dbname=weir");
+	if (dbt_schema_apply(dsn, dir, &applied, &fault) < 0)
+		die("the schema, run this in the source tree or set srcdir", fault.text);
+}
+
+static void
 make_primary(struct fixture *fixture)
 {
 	char data[128];
@@ -233,6 +248,7 @@ make_primary(struct fixture *fixture)
 	fixture_sql(fixture, 0, "CREATE TABLE t (id int PRIMARY KEY, body text);"
 	    "GRANT ALL ON t TO weir_rw; GRANT SELECT ON t TO weir_ro;"
 	    "INSERT INTO t SELECT i, 'body ' || i FROM generate_series(1, 1000) i");
+	load_schema(fixture);
 }
 
 static void

@@ -1,6 +1,7 @@
 /*
  * PostgreSQL for tests: a primary and replicas of its own in a temporary folder, on free
- * loopback ports, and a cluster file that describes them. All of it ends with the process.
+ * loopback ports, with the schema of sql/, and a cluster file that describes them. All of it
+ * ends with the process.
  */
 #ifndef WEIR_TESTS_UNIT_DBTIER_FIXTURE_H
 #define WEIR_TESTS_UNIT_DBTIER_FIXTURE_H
