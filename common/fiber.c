@@ -1,5 +1,5 @@
 /*
- * Fibers on glibc's ucontext.
+ * Fibers: glibc's ucontext makes their stacks, _setjmp and _longjmp switch between them.
  *
  *	         start                    park                     wake, deadline
  *	IDLE ------------> RUNNING ----------------> PARKED -----------------------> READY
@@ -13,10 +13,14 @@
  *    fiber is thus ready to go, and a sanitizer's shadow of its stack stays in balance.
  * 3. A stack's pages stay in memory once touched, so looking at some returned stacks now and
  *    then finds the deepest use of all in the end.
+ * 4. A switch makes no system call. swapcontext(3) makes one for the signal mask, which is the
+ *    same for all fibers of a worker: so it runs only for a stack's first entry.
  */
+#undef _FORTIFY_SOURCE /* its longjmp() takes a jump to another stack for a mistake */
 #include "common/fiber.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -46,6 +50,11 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+/* The sanitizers know swapcontext(3); a jump they take for one within the stack that is left. */
+#if defined(FIBER_ASAN) || defined(FIBER_TSAN)
+#define FIBER_CONTEXT 1
+#endif
+
 #define POOL_MAX 512		 /* idle stacks that are kept */
 #define KEEP_TOUCHED (64 * 1024) /* memory that an idle stack may keep, bytes */
 #define LOOK_EVERY 64		 /* returned stacks that are looked at: one in so many */
@@ -61,6 +70,15 @@ struct shadow {
 	void *context; /* thread: the fiber */
 };
 
+/* Where a stack was left. */
+struct place {
+	ucontext_t context; /* before the first entry; always for sanitizers */
+#ifndef FIBER_CONTEXT
+	bool entered;
+	jmp_buf jump;
+#endif
+};
+
 struct w_fiber {
 	struct w_list node; /* in the pool or in the ready list */
 	struct w_fibers *fibers;
@@ -71,7 +89,7 @@ struct w_fiber {
 	void (*fn)(void *arg);
 	void *arg;
 	char *map; /* guard page, then the stack */
-	ucontext_t context;
+	struct place place;
 	struct shadow shadow;
 };
 
@@ -86,7 +104,7 @@ struct w_fibers {
 	struct w_timer timer;
 	w_usec armed; /* when the timer fires; W_NEVER when it does not */
 	unsigned returned;
-	ucontext_t main;
+	struct place main;
 	struct shadow shadow; /* of the main stack */
 };
 
@@ -116,6 +134,30 @@ enter_stack(struct shadow *here W_UNUSED, struct shadow *came_from W_UNUSED)
 #endif
 }
 
+/*
+ * Leave this stack for another; returns when somebody switches back. Neither the signal mask nor
+ * the modes of floating point (MXCSR, x87 control word) are saved: a fiber that changes one of
+ * them puts it back before it waits.
+ */
+#ifdef FIBER_CONTEXT
+static void
+switch_stacks(struct place *from, struct place *to)
+{
+	swapcontext(&from->context, &to->context);
+}
+#else
+static void
+switch_stacks(struct place *from, struct place *to)
+{
+	from->entered = true;
+	if (_setjmp(from->jump) != 0)
+		return;
+	if (to->entered)
+		_longjmp(to->jump, 1);
+	setcontext(&to->context);
+}
+#endif
+
 /* From a fiber back to the worker's stack; returns when the fiber is resumed. */
 static void
 switch_back(struct w_fiber *fiber, bool to_end)
@@ -123,7 +165,7 @@ switch_back(struct w_fiber *fiber, bool to_end)
 	struct w_fibers *fibers = fiber->fibers;
 
 	leave_stack(&fiber->shadow, &fibers->shadow, to_end);
-	swapcontext(&fiber->context, &fibers->main);
+	switch_stacks(&fiber->place, &fibers->main);
 	enter_stack(&fiber->shadow, &fibers->shadow);
 }
 
@@ -141,7 +183,7 @@ switch_to(struct w_fiber *fiber)
 	fibers->shadow.context = __tsan_get_current_fiber();
 #endif
 	leave_stack(&fibers->shadow, &fiber->shadow, false);
-	swapcontext(&fibers->main, &fiber->context);
+	switch_stacks(&fibers->main, &fiber->place);
 	enter_stack(&fibers->shadow, NULL);
 	self = NULL;
 }
@@ -180,17 +222,29 @@ map_stack(const struct w_fibers *fibers)
 	return NULL;
 }
 
+/* The first entry runs the fiber from the top of its stack. */
+static void
+make_place(struct place *place, void *stack, size_t size, const struct w_fiber *fiber)
+{
+	uintptr_t word = (uintptr_t)fiber;
+
+	getcontext(&place->context);
+	place->context.uc_stack.ss_sp = stack;
+	place->context.uc_stack.ss_size = size;
+	place->context.uc_link = NULL;
+	makecontext(&place->context, (void (*)(void))fiber_main, 2, (unsigned)(word >> 32),
+	    (unsigned)word);
+}
+
 static struct w_fiber *
 new_fiber(struct w_fibers *fibers)
 {
 	char *map = map_stack(fibers);
 	struct w_fiber *fiber;
-	uintptr_t word;
 
 	if (map == NULL)
 		return NULL;
 	fiber = w_xcalloc(1, sizeof(*fiber));
-	word = (uintptr_t)fiber;
 	w_list_init(&fiber->node);
 	fiber->fibers = fibers;
 	fiber->map = map;
@@ -199,12 +253,7 @@ new_fiber(struct w_fibers *fibers)
 #ifdef FIBER_TSAN
 	fiber->shadow.context = __tsan_create_fiber(0);
 #endif
-	getcontext(&fiber->context);
-	fiber->context.uc_stack.ss_sp = map + fibers->page;
-	fiber->context.uc_stack.ss_size = fibers->stack;
-	fiber->context.uc_link = NULL;
-	makecontext(
-	    &fiber->context, (void (*)(void))fiber_main, 2, (unsigned)(word >> 32), (unsigned)word);
+	make_place(&fiber->place, map + fibers->page, fibers->stack, fiber);
 	return fiber;
 }
 
