@@ -7,7 +7,9 @@
  *	       -> check: readable() of zsocks -> (timers of the next turn)
  *
  * 1. Looking at ZMQ_EVENTS comes after the hooks, because sending may take the edge of
- *    the descriptor: what is not seen then is not seen at all.
+ *    the descriptor: what is not seen then is not seen at all. A socket that nobody used since
+ *    the last look, and that had nothing then, still has its edge: looking is a system call,
+ *    or two, so it is left out.
  * 2. Lists are emptied and refilled while they are walked, so that callbacks may add and
  *    remove any member, themselves included.
  * 3. Handles with an owner outside live on the heap and are freed when libuv has closed them.
@@ -57,6 +59,44 @@ zsock_has_input(const struct w_zsock *zsock)
 	return (events & ZMQ_POLLIN) != 0;
 }
 
+int
+w_zsock_send(struct w_zsock *zsock, struct w_view bytes, bool more)
+{
+	zsock->used = true;
+	if (zmq_send(zsock->socket, bytes.ptr, bytes.len, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) >=
+	    0)
+		return W_OK;
+	return zmq_errno() == EAGAIN ? -W_EAGAIN : -W_ELOST;
+}
+
+int
+w_zsock_receive(struct w_zsock *zsock, struct zmq_msg_t *msg)
+{
+	zsock->used = true;
+	if (zmq_msg_recv(msg, zsock->socket, ZMQ_DONTWAIT) >= 0)
+		return W_OK;
+	return zmq_errno() == EAGAIN ? -W_EAGAIN : -W_ELOST;
+}
+
+int
+w_zsock_receive_into(struct w_zsock *zsock, void *to, size_t max)
+{
+	int len;
+
+	zsock->used = true;
+	len = zmq_recv(zsock->socket, to, max, ZMQ_DONTWAIT);
+	if (len >= 0)
+		return len;
+	return zmq_errno() == EAGAIN ? -W_EAGAIN : -W_ELOST;
+}
+
+void
+w_zsock_catch_up(struct w_zsock *zsock)
+{
+	zsock->used = true;
+	zsock_has_input(zsock);
+}
+
 /* Before the wait: is there input already, which no descriptor will tell of? */
 static bool
 look_at_zsocks(struct w_loop *loop)
@@ -68,7 +108,9 @@ look_at_zsocks(struct w_loop *loop)
 	{
 		struct w_zsock *zsock = w_list_entry(pos, struct w_zsock, node);
 
-		zsock->ready = zsock_has_input(zsock);
+		if (zsock->used || zsock->ready)
+			zsock->ready = zsock_has_input(zsock);
+		zsock->used = false;
 		any |= zsock->ready;
 	}
 	return any;
@@ -82,11 +124,12 @@ read_zsocks(struct w_loop *loop)
 	take_list(&loop->zsocks, &todo);
 	while ((node = w_list_shift(&todo)) != NULL) {
 		struct w_zsock *zsock = w_list_entry(node, struct w_zsock, node);
-		bool signaled = zsock->signaled;
 
 		w_list_push(&loop->zsocks, node);
+		if (zsock->signaled && !zsock->ready)
+			zsock->ready = zsock_has_input(zsock);
 		zsock->signaled = false;
-		if (zsock->ready || (signaled && zsock_has_input(zsock)))
+		if (zsock->ready)
 			zsock->readable(zsock->arg);
 	}
 }
@@ -120,6 +163,7 @@ w_zsock_add(struct w_loop *loop, struct w_zsock *zsock, void *socket, void (*rea
 
 	*zsock = (struct w_zsock){
 	    .loop = loop, .socket = socket, .poll = poll, .readable = readable, .arg = arg};
+	zsock->used = true; /* by who bound or connected it */
 	poll->data = zsock;
 	uv_poll_start(poll, UV_READABLE, on_zsock);
 	w_list_push(&loop->zsocks, &zsock->node);

@@ -6,8 +6,9 @@
  * database lanes flush, then the link sends one message per peer, then client
  * connections flush. That is how everything is batched.
  *
- * ZeroMQ sockets: their file descriptor is edge-triggered and says "something
- * changed", so events are read again after every turn (zmq_getsockopt(3), ZMQ_FD).
+ * ZeroMQ sockets: their file descriptor says "something changed", once, to whichever call on
+ * the socket comes first (zmq_getsockopt(3), ZMQ_FD). So all calls go through the loop, which asks
+ * for the events again after a turn that had any, and leaves an idle socket alone.
  *
  * Threads: a loop belongs to the thread that runs it. Only w_loop_call() may be used
  * from others.
@@ -20,6 +21,7 @@
 #include <uv.h>
 
 #include "common/base.h"
+#include "common/view.h"
 
 enum w_turn_order { W_TURN_FIBERS, W_TURN_DATABASE, W_TURN_LINK, W_TURN_CLIENTS, W_TURN_ORDERS };
 
@@ -85,15 +87,20 @@ void w_turn_remove(struct w_turn *turn);
 
 /*
  * A ZeroMQ socket on the loop. readable() is called once per turn while the socket
- * has messages; it receives as many as it likes with ZMQ_DONTWAIT and may leave
- * some: it is called again next turn. A zsock may be removed in its own callback.
+ * has messages; it receives as many as it likes and may leave some: it is called
+ * again next turn. A zsock may be removed in its own callback.
+ *
+ * From w_zsock_add() on nobody may send, receive or ask for ZMQ_EVENTS but by the functions below:
+ * any such call may take what the descriptor would have told. tests/house/zsocks.sh watches.
  */
+struct zmq_msg_t;
 struct w_zsock {
 	struct w_list node;
 	struct w_loop *loop;
 	void *socket; /* borrowed */
 	uv_poll_t *poll; /* heap, so that closing may finish later */
 	bool signaled;   /* the descriptor says that something changed */
+	bool used;       /* a call may have taken what the descriptor had to say */
 	bool ready;      /* has messages, as of the last look */
 	void (*readable)(void *arg);
 	void *arg;
@@ -102,6 +109,19 @@ struct w_zsock {
 int w_zsock_add(struct w_loop *loop, struct w_zsock *zsock, void *socket,
     void (*readable)(void *arg), void *arg); /* Errors: -W_EIO */
 void w_zsock_remove(struct w_zsock *zsock); /* twice is harmless; close the socket after it */
+
+/*
+ * Send one frame, another follows when more is set. Never waits.
+ *
+ * Errors   -W_EAGAIN no room, or nobody to send to yet; -W_ELOST anything else
+ */
+int w_zsock_send(struct w_zsock *zsock, struct w_view bytes, bool more);
+/* Receive one frame into msg, which was initialised. Never waits. Errors: as above. */
+int w_zsock_receive(struct w_zsock *zsock, struct zmq_msg_t *msg);
+/* The same into memory: returns the frame's length, which may be more than max. */
+int w_zsock_receive_into(struct w_zsock *zsock, void *to, size_t max);
+/* Make libzmq look at what its own threads have told the socket about connections. */
+void w_zsock_catch_up(struct w_zsock *zsock);
 
 /*
  * A timer. Zeroed is valid and stopped. Deadlines of requests use one timer wheel per

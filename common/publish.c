@@ -93,11 +93,11 @@ w_publisher_send(struct w_publisher *publisher)
 		return;
 	}
 	for (size_t i = 0; i < publisher->count; i++) {
-		void *socket = publisher->outlets[i].socket;
+		struct w_zsock *zsock = &publisher->outlets[i].zsock;
 
 		/* Neither blocks, nor fails where there is no subscriber or a full queue. */
-		if (zmq_send(socket, "report", 6, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
-			zmq_send(socket, buf->ptr, buf->len, ZMQ_DONTWAIT);
+		if (w_zsock_send(zsock, W_VIEW("report"), true) == W_OK)
+			w_zsock_send(zsock, w_buf_get(buf), false);
 	}
 }
 
@@ -127,7 +127,7 @@ on_subscription(void *arg)
 	bool came = false;
 	char text[64];
 
-	for (int len; (len = zmq_recv(outlet->socket, text, sizeof(text), ZMQ_DONTWAIT)) >= 0;)
+	for (int len; (len = w_zsock_receive_into(&outlet->zsock, text, sizeof(text))) >= 0;)
 		came |= len > 0 && text[0] == 1;
 	if (came)
 		w_publisher_send(outlet->publisher);

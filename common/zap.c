@@ -193,7 +193,7 @@ frame(const struct zap_request *req, unsigned i)
 
 /* False when there is no request. */
 static bool
-receive(void *socket, struct zap_request *req)
+receive(struct w_zsock *zsock, struct zap_request *req)
 {
 	zmq_msg_t msg;
 	bool more = true;
@@ -202,7 +202,7 @@ receive(void *socket, struct zap_request *req)
 		zmq_msg_t *to = req->count < ZAP_FRAMES ? &req->frames[req->count] : &msg;
 
 		zmq_msg_init(to);
-		if (zmq_msg_recv(to, socket, ZMQ_DONTWAIT) < 0) {
+		if (w_zsock_receive(zsock, to) < 0) {
 			zmq_msg_close(to);
 			return false;
 		}
@@ -269,15 +269,14 @@ log_refused(struct w_zap *zap, const struct zap_request *req, const char *name, 
 }
 
 static void
-answer(void *socket, const struct zap_request *req, bool ok, const char *user)
+answer(struct w_zsock *zsock, const struct zap_request *req, bool ok, const char *user)
 {
 	struct w_view id = req->count > ZAP_REQUEST ? frame(req, ZAP_REQUEST) : W_VIEW("");
 	const struct w_view parts[] = {W_VIEW("1.0"), id, ok ? W_VIEW("200") : W_VIEW("400"),
 	    ok ? W_VIEW("OK") : W_VIEW("refused"), w_view_of(user), W_VIEW("")};
 
 	for (size_t i = 0; i < W_NELEM(parts); i++)
-		zmq_send(socket, parts[i].ptr, parts[i].len,
-		    i + 1 < W_NELEM(parts) ? ZMQ_SNDMORE | ZMQ_DONTWAIT : ZMQ_DONTWAIT);
+		w_zsock_send(zsock, parts[i], i + 1 < W_NELEM(parts));
 }
 
 static void
@@ -286,7 +285,7 @@ on_requests(void *arg)
 	struct w_zap *zap = arg;
 	struct zap_request req;
 
-	while (receive(zap->socket, &req)) {
+	while (receive(&zap->zsock, &req)) {
 		const struct identity *who = NULL;
 		const char *why = judge(zap, &req, &who);
 
@@ -296,7 +295,7 @@ on_requests(void *arg)
 			zap->refused++;
 			log_refused(zap, &req, who != NULL ? who->name : "-", why);
 		}
-		answer(zap->socket, &req, why == NULL, why == NULL ? who->name : "");
+		answer(&zap->zsock, &req, why == NULL, why == NULL ? who->name : "");
 		release(&req);
 	}
 }

@@ -108,11 +108,13 @@ remove_peer(struct lnk_hub *hub, struct hub_peer *peer)
 static int
 send_to(struct lnk_hub *hub, struct w_view id, struct w_view batch)
 {
-	if (zmq_send(hub->socket, id.ptr, id.len, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
-		return zmq_errno() == EAGAIN ? -W_EAGAIN : -W_ELOST;
+	int rc = w_zsock_send(&hub->zsock, id, true);
+
+	if (rc < 0)
+		return rc;
 	/* With the routing id taken, the queue has room: only a connection that dies now refuses.
 	 */
-	return zmq_send(hub->socket, batch.ptr, batch.len, ZMQ_DONTWAIT) < 0 ? -W_ELOST : W_OK;
+	return w_zsock_send(&hub->zsock, batch, false) < 0 ? -W_ELOST : W_OK;
 }
 
 static int
@@ -248,13 +250,13 @@ receive_message(struct lnk_hub *hub)
 
 	zmq_msg_init(&id);
 	zmq_msg_init(&msg);
-	if (zmq_msg_recv(&id, hub->socket, ZMQ_DONTWAIT) < 0) {
+	if (w_zsock_receive(&hub->zsock, &id) < 0) {
 		zmq_msg_close(&id);
 		return false;
 	}
-	if (zmq_msg_more(&id) && zmq_msg_recv(&msg, hub->socket, ZMQ_DONTWAIT) >= 0) {
+	if (zmq_msg_more(&id) && w_zsock_receive(&hub->zsock, &msg) == W_OK) {
 		hub->user = w_view_of(zmq_msg_gets(&msg, "User-Id"));
-		while (zmq_msg_more(&msg) && zmq_msg_recv(&msg, hub->socket, ZMQ_DONTWAIT) >= 0)
+		while (zmq_msg_more(&msg) && w_zsock_receive(&hub->zsock, &msg) == W_OK)
 			many = true;
 		/* Of several frames none is looked at: the session misses a batch and says so. */
 		if (!many)
@@ -313,11 +315,8 @@ on_probe(void *arg)
 {
 	struct lnk_hub *hub = arg;
 	struct w_list *pos;
-	int events;
-	size_t size = sizeof(events);
 
-	/* Makes libzmq look at what its I/O threads have told about connections. */
-	zmq_getsockopt(hub->socket, ZMQ_EVENTS, &events, &size);
+	w_zsock_catch_up(&hub->zsock);
 	w_list_each(pos, &hub->peers)
 	{
 		struct lnk_peer *peer = &w_list_entry(pos, struct hub_peer, node)->peer;

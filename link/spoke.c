@@ -167,13 +167,10 @@ static void
 say_hello(struct dial *dial)
 {
 	struct lnk__end *end = dial->peer.end;
-	int events;
-	size_t size = sizeof(events);
 
 	if (dial->peer.state != LNK__GREETING || end->draining)
 		return;
-	/* Makes libzmq look at what its I/O threads have told about the connection. */
-	zmq_getsockopt(dial->socket, ZMQ_EVENTS, &events, &size);
+	w_zsock_catch_up(&dial->zsock);
 	lnk__peer_hello(&dial->peer);
 	dial->hello_at = w_now() + LNK_BEAT;
 }
@@ -181,9 +178,7 @@ say_hello(struct dial *dial)
 static int
 spoke_transmit(struct lnk_peer *peer, struct w_view batch)
 {
-	if (zmq_send(dial_of(peer)->socket, batch.ptr, batch.len, ZMQ_DONTWAIT) >= 0)
-		return W_OK;
-	return zmq_errno() == EAGAIN ? -W_EAGAIN : -W_ELOST;
+	return w_zsock_send(&dial_of(peer)->zsock, batch, false);
 }
 
 static void dial_workers(struct lnk_spoke *spoke, const struct dial *first, unsigned workers);
@@ -267,11 +262,11 @@ receive_message(struct dial *dial)
 	bool many = false;
 
 	zmq_msg_init(&msg);
-	if (zmq_msg_recv(&msg, dial->socket, ZMQ_DONTWAIT) < 0) {
+	if (w_zsock_receive(&dial->zsock, &msg) < 0) {
 		zmq_msg_close(&msg);
 		return false;
 	}
-	while (zmq_msg_more(&msg) && zmq_msg_recv(&msg, dial->socket, ZMQ_DONTWAIT) >= 0)
+	while (zmq_msg_more(&msg) && w_zsock_receive(&dial->zsock, &msg) == W_OK)
 		many = true;
 	/* Of several frames none is looked at: the session misses a batch and says so. */
 	if (!many)

@@ -52,11 +52,11 @@ take_event(struct mon_peers *peers)
 	uint16_t event;
 	int32_t value;
 	char frame[512];
-	int len = zmq_recv(peers->events, frame, sizeof(frame), ZMQ_DONTWAIT);
+	int len = w_zsock_receive_into(&peers->zsock, frame, sizeof(frame));
 
 	if (len < 0)
 		return false;
-	zmq_recv(peers->events, frame + 6, sizeof(frame) - 6, ZMQ_DONTWAIT);
+	w_zsock_receive_into(&peers->zsock, frame + 6, sizeof(frame) - 6);
 	if (len != 6)
 		return true;
 	memcpy(&event, frame, sizeof(event));
@@ -148,7 +148,7 @@ take_message(struct mon_collect *collect)
 
 		zmq_msg_init(to);
 		/* After the first frame the others are there already: libzmq delivers whole messages. */
-		if (zmq_msg_recv(to, collect->socket, ZMQ_DONTWAIT) < 0) {
+		if (w_zsock_receive(&collect->zsock, to) < 0) {
 			zmq_msg_close(to);
 			break;
 		}

@@ -75,7 +75,7 @@ on_subscription(void *arg)
 	char frame[SUBSCRIPTION_MAX];
 	int len;
 
-	while ((len = zmq_recv(feed->socket, frame, sizeof(frame), ZMQ_DONTWAIT)) >= 0) {
+	while ((len = w_zsock_receive_into(&feed->zsock, frame, sizeof(frame))) >= 0) {
 		struct w_view prefix = { frame + 1, (size_t)len - 1 };
 
 		if (len > 0 && (size_t)len <= sizeof(frame) && frame[0] == 1 &&
@@ -147,10 +147,9 @@ mon_feed_send(struct mon_feed *feed)
 		return;
 	}
 	/* An XPUB neither blocks nor fails for a slow subscriber: it drops for that one. */
-	if (zmq_send(feed->socket, topic->name, strlen(topic->name), ZMQ_SNDMORE | ZMQ_DONTWAIT) <
-	    0)
+	if (w_zsock_send(&feed->zsock, w_view_of(topic->name), true) < 0)
 		return;
-	if (zmq_send(feed->socket, feed->buf.ptr, feed->buf.len, ZMQ_DONTWAIT) >= 0)
+	if (w_zsock_send(&feed->zsock, w_buf_get(&feed->buf), false) == W_OK)
 		feed->sent++;
 }
 

@@ -6,7 +6,8 @@ HOUSE_TESTS += \
 	%D%/prefixes.sh \
 	%D%/rooms.sh \
 	%D%/shell.sh \
-	%D%/words.sh
+	%D%/words.sh \
+	%D%/zsocks.sh
 EXTRA_DIST += $(HOUSE_TESTS)
 
 check_PROGRAMS += %D%/print_options

@@ -299,7 +299,7 @@ read_one(void *arg)
 {
 	char byte;
 
-	if (zmq_recv(arg, &byte, 1, ZMQ_DONTWAIT) == 1 && ++received == wanted)
+	if (w_zsock_receive_into(arg, &byte, 1) == 1 && ++received == wanted)
 		w_loop_stop(&loop);
 }
 
@@ -312,7 +312,7 @@ messages_left_over_come_next_turn(void)
 	context = zmq_ctx_new();
 	pull = open_socket(ZMQ_PULL, "inproc://left-over", true);
 	push = open_socket(ZMQ_PUSH, "inproc://left-over", false);
-	CU_ASSERT_EQUAL(w_zsock_add(&loop, &one, pull, read_one, pull), W_OK);
+	CU_ASSERT_EQUAL(w_zsock_add(&loop, &one, pull, read_one, &one), W_OK);
 	received = 0;
 	wanted = 500;
 	for (unsigned i = 0; i < wanted; i++)
@@ -337,7 +337,7 @@ read_all(void *arg)
 	struct w_zsock *zsock = arg;
 	char byte;
 
-	while (zmq_recv(zsock->socket, &byte, 1, ZMQ_DONTWAIT) == 1) {
+	while (w_zsock_receive_into(zsock, &byte, 1) == 1) {
 		received++;
 		owed[zsock == &one ? 0 : 1]++;
 	}
@@ -349,9 +349,9 @@ static void
 send_owed(void *arg W_UNUSED)
 {
 	for (; owed[0] > 0; owed[0]--)
-		zmq_send(one.socket, "x", 1, ZMQ_DONTWAIT);
+		w_zsock_send(&one, W_VIEW("x"), false);
 	for (; owed[1] > 0; owed[1]--)
-		zmq_send(other.socket, "x", 1, ZMQ_DONTWAIT);
+		w_zsock_send(&other, W_VIEW("x"), false);
 }
 
 static void
@@ -382,6 +382,139 @@ no_edge_is_lost(void)
 	zmq_close(client);
 	zmq_ctx_term(context);
 	end();
+}
+
+/*
+ * Two messages come, and a call on the socket takes the descriptor's edge with them. The loop has
+ * looked before and seen nothing; it must look again, or it waits for ever.
+ */
+static void *far_end;
+
+static void
+use_by_catching_up(void)
+{
+	w_zsock_catch_up(&one);
+}
+
+static void
+use_by_receiving(void)
+{
+	zmq_msg_t msg;
+
+	zmq_msg_init(&msg);
+	CU_ASSERT_EQUAL(w_zsock_receive(&one, &msg), W_OK);
+	CU_ASSERT_EQUAL(zmq_msg_size(&msg), 1);
+	zmq_msg_close(&msg);
+}
+
+static void
+use_by_receiving_into(void)
+{
+	char text[4];
+
+	CU_ASSERT_EQUAL(w_zsock_receive_into(&one, text, sizeof(text)), 1);
+	CU_ASSERT_EQUAL(text[0], 'x');
+}
+
+/* libzmq looks at what was told only when the last look was a while ago. */
+static void
+use_by_sending(void)
+{
+	w_usec until = w_now() + 20 * W_MSEC;
+
+	while (w_now() < until)
+		continue;
+	CU_ASSERT_EQUAL(w_zsock_send(&one, W_VIEW("one"), true), W_OK);
+	CU_ASSERT_EQUAL(w_zsock_send(&one, W_VIEW("two"), false), W_OK);
+}
+
+/* Behind the loop's back: what w_zsock_add() forbids. */
+static void
+use_without_telling(void)
+{
+	int events = 0;
+	size_t size = sizeof(events);
+
+	CU_ASSERT_EQUAL(zmq_getsockopt(one.socket, ZMQ_EVENTS, &events, &size), 0);
+	CU_ASSERT_EQUAL(events & ZMQ_POLLIN, ZMQ_POLLIN);
+	one.signaled = false;
+}
+
+static unsigned turns_after, turns_left; /* the loop's after the use; 0: no end */
+
+static void
+count_turns(void *arg W_UNUSED)
+{
+	if (turns_left > 0 && --turns_left == 0)
+		w_loop_stop(&loop);
+	if (turns_left > 0)
+		w_loop_again(&loop);
+}
+
+static void
+fill_and_use(void *use)
+{
+	CU_ASSERT_FALSE(one.ready);
+	CU_ASSERT_FALSE(one.used);
+	CU_ASSERT_EQUAL(zmq_send(far_end, "x", 1, ZMQ_DONTWAIT), 1);
+	CU_ASSERT_EQUAL(zmq_send(far_end, "x", 1, ZMQ_DONTWAIT), 1);
+	(*(void (**)(void))use)();
+	turns_left = turns_after;
+}
+
+static void *
+fill_when_it_waits(void *use)
+{
+	while (atomic_load(&loop.turns_run) < 1 || atomic_load(&loop.busy_since) != 0)
+		sched_yield();
+	w_loop_call(&loop, fill_and_use, use);
+	return NULL;
+}
+
+static void
+run_with_use(void (*use)(void), unsigned turns)
+{
+	struct w_turn turn;
+	pthread_t thread;
+
+	begin();
+	context = zmq_ctx_new();
+	far_end = open_socket(ZMQ_PAIR, "inproc://use", true);
+	CU_ASSERT_EQUAL(w_zsock_add(&loop, &one, open_socket(ZMQ_PAIR, "inproc://use", false),
+	    read_one, &one), W_OK);
+	received = 0;
+	wanted = 1;
+	turns_left = 0;
+	turns_after = turns;
+	w_loop_again(&loop);
+	w_turn_add(&loop, &turn, W_TURN_CLIENTS, count_turns, NULL);
+	CU_ASSERT_FATAL(pthread_create(&thread, NULL, fill_when_it_waits, &use) == 0);
+	w_loop_run(&loop);
+	pthread_join(thread, NULL);
+	w_zsock_remove(&one);
+	zmq_close(one.socket);
+	zmq_close(far_end);
+	zmq_ctx_term(context);
+	end();
+}
+
+static void
+used_socket_is_looked_at(void)
+{
+	static void (*const uses[])(void) = {
+	    use_by_catching_up, use_by_receiving, use_by_receiving_into, use_by_sending};
+
+	for (size_t i = 0; i < W_NELEM(uses); i++) {
+		run_with_use(uses[i], 0);
+		CU_ASSERT_EQUAL(received, 1);
+	}
+}
+
+static void
+idle_socket_is_left_alone(void)
+{
+	run_with_use(use_without_telling, 50);
+	CU_ASSERT_EQUAL(received, 0);
 }
 
 static void
@@ -489,6 +622,8 @@ static CU_TestInfo timer_tests[] = {{"a timer is never early", timer_is_never_ea
 static CU_TestInfo zsock_tests[] = {
     {"messages left over come next turn", messages_left_over_come_next_turn},
     {"no edge is lost when a hook sends", no_edge_is_lost},
+    {"a socket that was used is looked at", used_socket_is_looked_at},
+    {"an idle socket is left alone", idle_socket_is_left_alone},
     {"a socket is removed in a callback", zsock_is_removed_in_a_callback}, CU_TEST_INFO_NULL};
 static CU_TestInfo watchdog_tests[] = {{"a stall is reported once", stall_is_reported_once},
     {"waiting is no stall", waiting_is_no_stall}, CU_TEST_INFO_NULL};
