@@ -373,8 +373,7 @@ w_fiber_start(struct w_fibers *fibers, void (*fn)(void *arg), void *arg)
 	fiber->woken = fiber->timed_out = false;
 	w_loop_enter(fibers->loop);
 	/* It may make work for hooks that have run already. */
-	if (fibers->loop->running > W_TURN_FIBERS)
-		w_loop_again(fibers->loop);
+	w_loop_work(fibers->loop, W_TURN_FIBERS);
 	resume(fiber);
 	return W_OK;
 }
@@ -392,8 +391,7 @@ make_ready(struct w_fiber *fiber)
 
 	fiber->state = FIBER_READY;
 	w_list_push(&fibers->ready, &fiber->node);
-	if (fibers->loop->running > W_TURN_FIBERS)
-		w_loop_again(fibers->loop);
+	w_loop_work(fibers->loop, W_TURN_FIBERS);
 }
 
 void

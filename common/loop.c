@@ -3,7 +3,8 @@
  *
  * One turn, in libuv's order:
  *
- *	timers -> prepare: hooks, then look at zsocks -> wait -> handles' callbacks
+ *	timers -> prepare: hooks (again, while one makes work for an earlier one), then look
+ *	       at zsocks -> wait -> handles' callbacks
  *	       -> check: readable() of zsocks -> (timers of the next turn)
  *
  * 1. Looking at ZMQ_EVENTS comes after the hooks, because sending may take the edge of
@@ -20,6 +21,8 @@
 
 #include "common/error.h"
 #include "common/log.h"
+
+#define ROUNDS 4 /* times that the hooks may run within one turn */
 
 struct loop_call {
 	struct w_list node;
@@ -310,6 +313,15 @@ run_hooks(struct w_list *hooks)
 }
 
 static void
+run_all_hooks(struct w_loop *loop)
+{
+	loop->repeat = false;
+	for (loop->running = 0; loop->running < W_TURN_ORDERS; loop->running++)
+		run_hooks(&loop->turns[loop->running]);
+	loop->running = 0;
+}
+
+static void
 on_idle(uv_idle_t *idle W_UNUSED)
 {
 }
@@ -321,12 +333,12 @@ on_prepare(uv_prepare_t *prepare)
 	bool busy;
 
 	w_loop_enter(loop);
-	for (loop->running = 0; loop->running < W_TURN_ORDERS; loop->running++)
-		run_hooks(&loop->turns[loop->running]);
-	loop->running = 0;
+	loop->repeat = true;
+	for (unsigned round = 0; round < ROUNDS && loop->repeat; round++)
+		run_all_hooks(loop);
 
-	busy = look_at_zsocks(loop) || loop->again;
-	loop->again = false;
+	busy = look_at_zsocks(loop) || loop->again || loop->repeat;
+	loop->again = loop->repeat = false;
 	if (busy)
 		uv_idle_start(&loop->idle, on_idle);
 	else
@@ -349,6 +361,12 @@ void
 w_loop_again(struct w_loop *loop)
 {
 	loop->again = true;
+}
+
+void
+w_loop_work(struct w_loop *loop, enum w_turn_order order)
+{
+	loop->repeat |= loop->running > order;
 }
 
 /* ---- life ---- */

@@ -44,6 +44,7 @@ struct w_loop {
 	struct w_list zsocks; /* of struct w_zsock */
 	w_usec now;           /* start of this turn; see w_loop_enter() */
 	bool again;           /* a hook wants another turn at once */
+	bool repeat;          /* a hook made work for one that ran before it */
 	unsigned running;     /* order of the hooks that run now; 0 outside of them, too */
 	bool stopping;
 	/* For the watchdog: when the running turn began, 0 while the loop waits. */
@@ -59,11 +60,13 @@ void w_loop_run(struct w_loop *loop);
 void w_loop_stop(struct w_loop *loop);
 /* Run fn(arg) on the loop's thread, soon. Any thread; order is kept. */
 void w_loop_call(struct w_loop *loop, void (*fn)(void *arg), void *arg);
-/*
- * Do not block before the next turn. Needed by whoever makes work for an earlier hook while
- * a later one runs (loop->running tells), and by a hook that leaves some of its work.
- */
+/* Do not block before the next turn. Needed by a hook that leaves some of its work. */
 void w_loop_again(struct w_loop *loop);
+/*
+ * There is work for hooks of this order. Needed by whoever makes it while hooks run: when those
+ * have run already, all hooks run once more before this turn ends. Harmless at any other time.
+ */
+void w_loop_work(struct w_loop *loop, enum w_turn_order order);
 
 /*
  * Callbacks of libuv handles call this first. libuv runs them before anything of this file

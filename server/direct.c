@@ -13,7 +13,8 @@
  *    body is there: it then mostly ends without a suspend.
  * 3. A suspended connection is resumed only at the end of a turn, and MHD_run() follows at once:
  *    without its internal threads the library has nobody to wake it.
- * 4. Nothing here runs within MHD_run() but the callbacks above.
+ * 4. Nothing here runs within MHD_run() but the callbacks above. It is called once a turn, in the
+ *    clients' hook: it reads all requests that have come and sends all answers that are there.
  * 5. The library cannot send while it receives. An answer that is streamed before the body has
  *    ended waits in memory, up to request_memory.
  */
@@ -41,7 +42,7 @@ struct srv_direct {
 	uv_poll_t *poll;
 	struct w_turn turn;
 	struct w_list ready;  /* of requests that go on */
-	bool again;           /* the library has more to do without waiting */
+	bool due;             /* the library has something to do */
 	bool stirred;         /* a callback may have given the loop work */
 	char date[40];        /* "Mon, 23 Nov 2026 10:00:00 GMT" */
 	w_usec date_until;
@@ -521,9 +522,12 @@ run_library(struct srv_direct *direct)
 {
 	MHD_UNSIGNED_LONG_LONG wait = 1;
 
+	direct->stirred = false;
 	MHD_run(direct->daemon);
-	direct->again = MHD_get_timeout(direct->daemon, &wait) == MHD_YES && wait == 0;
-	if (direct->again)
+	direct->due = MHD_get_timeout(direct->daemon, &wait) == MHD_YES && wait == 0;
+	if (direct->stirred)
+		w_loop_work(direct->worker->loop, W_TURN_FIBERS);
+	if (direct->due)
 		w_loop_again(direct->worker->loop);
 }
 
@@ -535,7 +539,7 @@ on_poll(uv_poll_t *poll, int status W_UNUSED, int events W_UNUSED)
 	if (direct == NULL)
 		return;
 	w_loop_enter(direct->worker->loop);
-	run_library(direct);
+	direct->due = true;
 }
 
 /* Resume all that has something new, then let the library work on all of them at once. */
@@ -545,7 +549,7 @@ on_turn(void *arg)
 	struct srv_direct *direct = arg;
 	struct w_list *node;
 
-	if (w_list_empty(&direct->ready) && !direct->again)
+	if (w_list_empty(&direct->ready) && !direct->due)
 		return;
 	while ((node = w_list_shift(&direct->ready)) != NULL) {
 		struct srv_request *req = w_list_entry(node, struct srv_request, direct.ready);
@@ -558,11 +562,7 @@ on_turn(void *arg)
 			MHD_resume_connection(part->connection);
 		}
 	}
-	direct->stirred = false;
 	run_library(direct);
-	/* the hooks for fibers and lanes have run already in this turn */
-	if (direct->stirred)
-		w_loop_again(direct->worker->loop);
 }
 
 /* Timeouts of idle connections. */
@@ -570,7 +570,7 @@ void
 srv__direct_tick(struct srv_worker *worker)
 {
 	if (worker->direct != NULL)
-		run_library(worker->direct);
+		worker->direct->due = true;
 }
 
 /* ---- life ---- */

@@ -123,6 +123,66 @@ again_does_not_wait(void)
 	end();
 }
 
+static bool asked_for_work;
+
+static void
+make_work_once(void *arg)
+{
+	leave_trail(arg);
+	if (!asked_for_work)
+		w_loop_work(&loop, W_TURN_DATABASE);
+	asked_for_work = true;
+}
+
+static void
+no_work_for_later_hooks(void *arg)
+{
+	leave_trail(arg);
+	w_loop_work(&loop, W_TURN_LINK);
+	w_loop_work(&loop, W_TURN_CLIENTS);
+}
+
+static void
+work_for_an_earlier_hook_is_done_before_the_wait(void)
+{
+	struct w_turn turns[3];
+
+	begin();
+	asked_for_work = false;
+	trail[0] = '\0';
+	w_turn_add(&loop, &turns[0], W_TURN_FIBERS, leave_trail, "a");
+	w_turn_add(&loop, &turns[1], W_TURN_LINK, no_work_for_later_hooks, "b");
+	w_turn_add(&loop, &turns[2], W_TURN_CLIENTS, make_work_once, "c");
+	w_loop_work(&loop, W_TURN_FIBERS); /* no hook runs: harmless */
+	w_loop_again(&loop);
+	CU_ASSERT_FATAL(uv_run(&loop.uv, UV_RUN_NOWAIT) != 0);
+	CU_ASSERT_STRING_EQUAL(trail, "abcabc");
+	end();
+}
+
+static void
+make_work_always(void *arg W_UNUSED)
+{
+	if (++rounds == 1000)
+		w_loop_stop(&loop);
+	w_loop_work(&loop, W_TURN_FIBERS);
+}
+
+/* Two hooks that make work for each other keep neither the loop's events nor its end away. */
+static void
+work_without_end_does_not_hold_the_turn(void)
+{
+	struct w_turn turn;
+
+	begin();
+	rounds = 0;
+	w_turn_add(&loop, &turn, W_TURN_LINK, make_work_always, NULL);
+	w_loop_run(&loop);
+	CU_ASSERT_TRUE(rounds >= 1000);
+	CU_ASSERT_TRUE(atomic_load(&loop.turns_run) >= 100);
+	end();
+}
+
 static void
 stop_before_run_counts(void)
 {
@@ -613,6 +673,9 @@ waiting_is_no_stall(void)
 static CU_TestInfo turn_tests[] = {{"hooks run in their order before the wait", hooks_run_in_order},
     {"a hook removes itself and others", hook_removes_itself_and_others},
     {"a loop asked for another turn does not wait", again_does_not_wait},
+    {"work for an earlier hook is done before the wait",
+	work_for_an_earlier_hook_is_done_before_the_wait},
+    {"work without end does not hold the turn", work_without_end_does_not_hold_the_turn},
     {"a stop before the run counts", stop_before_run_counts},
     {"calls from another thread keep their order", calls_keep_order},
     {"a call that comes too late is dropped", late_calls_are_dropped},
