@@ -117,6 +117,7 @@ struct srv_direct_part {
 	bool stream_end;     /* nothing follows what is in stream */
 	bool failed;         /* the connection is to be closed */
 	bool close;          /* after the answer */
+	bool first;          /* libmicrohttpd looks at the connection before others */
 };
 
 struct srv_rows;
