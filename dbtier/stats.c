@@ -17,7 +17,7 @@ dbt_metrics(struct w_metrics *metrics, const struct w_cluster *cluster)
 		names[i] = w_cluster_nth(cluster, W_DATABASE, i)->name;
 	base = w_metrics_add(metrics, metrics_table, DBT_METRIC_COUNT);
 	for (unsigned i = 0; i < DBT_NODE_METRIC_COUNT; i++) {
-		unsigned at = w_metrics_add_each(metrics, &node_table[i], "node", names, nodes);
+		unsigned at = w_metrics_add_each(metrics, &node_table[i], "database", names, nodes);
 
 		W_ASSERT(at == base + dbt__node_metric(i, nodes, 0));
 	}
