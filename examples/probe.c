@@ -6,6 +6,10 @@
  *	GET  /bytes/{n}    n bytes: byte number i, from 0, is i mod 251
  *	POST /sleep/{ms}   as GET, though nobody may repeat it; PUT, which may be repeated
  *	GET  /sleep/{ms}   answers after so many milliseconds
+ *	GET  /slow/{ms}    the same, but it is a replica's statement that takes so long
+ *	GET  /divide/{n}   100 / n by the database; by 0 its statement fails
+ *	POST /plain        {"author","body"}: as the guestbook's POST /messages, into its table, but
+ *	                   without a key: what exactly-once costs is measured beside it
  */
 #include <string.h>
 #include <weir.h>
@@ -14,6 +18,14 @@
 #define PIECE ((size_t)PRIME * 256)
 
 static const struct weir_stmt select_one = { "probe_select_one", "select 1", 0 };
+static const struct weir_stmt slow_stmt = { "probe_slow",
+	"select pg_sleep($1::int / 1000.0)", 1 };
+static const struct weir_stmt divide_stmt = { "probe_divide",
+	"select 100 / $1::int as quotient", 1 };
+/* The guestbook's own statement, so that the two cost the same. */
+static const struct weir_stmt plain_stmt = { "probe_plain",
+	"insert into guestbook.messages (author, body) values ($1, $2) returning id, author, body, "
+	"to_char(created at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created", 2 };
 
 static int
 whoami(struct weir_request *req)
@@ -90,6 +102,66 @@ sleep_for(struct weir_request *req)
 	return weir_text(req, 200, "slept\n");
 }
 
+/* A parameter of the path, checked to be a number, as a statement's parameter. */
+static int
+number(struct weir_request *req, const char *name, int64_t max, struct weir_view *ret)
+{
+	int64_t value = 0;
+	int rc;
+
+	rc = weir_param_int(req, name, 0, max, &value);
+	if (rc == WEIR_OK)
+		*ret = weir_param(req, name);
+	return rc;
+}
+
+static int
+slow(struct weir_request *req)
+{
+	struct weir_rows *rows = NULL;
+	struct weir_view ms;
+	int rc;
+
+	rc = number(req, "ms", 60000, &ms);
+	if (rc == WEIR_OK)
+		rc = weir_db_read(req, &slow_stmt, &ms, &rows);
+	return rc < 0 ? rc : weir_text(req, 200, "slept\n");
+}
+
+static int
+divide(struct weir_request *req)
+{
+	struct weir_rows *rows = NULL;
+	struct weir_view n;
+	int rc;
+
+	rc = number(req, "n", INT32_MAX, &n);
+	if (rc == WEIR_OK)
+		rc = weir_db_read(req, &divide_stmt, &n, &rows);
+	if (rc < 0)
+		return rc;
+	weir_out_row(req, rows, 0);
+	return weir_out_send(req, 200);
+}
+
+static int
+plain(struct weir_request *req)
+{
+	struct weir_rows *rows = NULL;
+	struct weir_view params[2];
+	int rc;
+
+	rc = weir_json_text(req, "author", 1, 100, &params[0]);
+	if (rc == WEIR_OK)
+		rc = weir_json_text(req, "body", 1, 4000, &params[1]);
+	if (rc == WEIR_OK)
+		rc = weir_db_write(req, &plain_stmt, params, &rows);
+	if (rc < 0)
+		return rc;
+	weir_out_row(req, rows, 0);
+	return weir_out_send(req, 201);
+}
+
 static int
 start(void)
 {
@@ -105,6 +177,9 @@ static const struct weir_route routes[] = {
 	{ "POST", "/sleep/{ms}", sleep_for, 0 },
 	{ "PUT", "/sleep/{ms}", sleep_for, 0 },
 	{ "GET", "/sleep/{ms}", sleep_for, 0 },
+	{ "GET", "/slow/{ms}", slow, 0 },
+	{ "GET", "/divide/{n}", divide, 0 },
+	{ "POST", "/plain", plain, 0 },
 	{ 0 },
 };
 
