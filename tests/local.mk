@@ -1,4 +1,4 @@
-# tests/ - unit programs, house rules, stories, fuzz targets; the fresh start apart.
+# tests/ - unit programs, house rules, load, stories, fuzz targets; the fresh start apart.
 UNIT_TESTS =
 HOUSE_TESTS =
 STORY_TESTS =
@@ -7,6 +7,7 @@ include tests/unit/local.mk
 include tests/house/local.mk
 include tests/story/local.mk
 include tests/fuzz/local.mk
+include tests/load/local.mk
 include tests/fresh/local.mk
 
 TESTS = $(HOUSE_TESTS) $(UNIT_TESTS) $(FUZZ_TESTS) $(STORY_TESTS)

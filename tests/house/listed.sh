@@ -27,5 +27,6 @@ check docs/local.mk docs docs/man/*.[158] docs/*.md docs/protocol/*
 check tests/unit/local.mk tests/unit tests/unit/*/*.[ch] tests/unit/*.h
 check tests/house/local.mk tests/house tests/house/*.sh
 check tests/story/local.mk tests/story tests/story/*.story
+check tests/load/local.mk tests/load tests/load/*.[ch] tests/load/*.sh
 check tests/fuzz/local.mk tests/fuzz tests/fuzz/*.[ch]
 exit $status

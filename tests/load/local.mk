@@ -1,0 +1,16 @@
+# tests/load/ - load with a memory, and the judge of what it remembers; the stories use both.
+check_PROGRAMS += %D%/weir-load
+%C%_weir_load_CPPFLAGS = $(AM_CPPFLAGS) $(CURL_CFLAGS)
+%C%_weir_load_SOURCES = \
+	%D%/fast.c \
+	%D%/load.c \
+	%D%/load.h \
+	%D%/main.c \
+	%D%/mix.c \
+	%D%/pairs.c \
+	%D%/writers.c
+%C%_weir_load_LDADD = common/libcommon.a $(CURL_LIBS) $(COMMON_LIBS)
+
+# With the rules of the house, for it needs no cluster.
+HOUSE_TESTS += %D%/judge-test.sh
+EXTRA_DIST += %D%/judge %D%/judge-test.sh
