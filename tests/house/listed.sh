@@ -29,4 +29,11 @@ check tests/house/local.mk tests/house tests/house/*.sh
 check tests/story/local.mk tests/story tests/story/*.story
 check tests/load/local.mk tests/load tests/load/*.[ch] tests/load/*.sh
 check tests/fuzz/local.mk tests/fuzz tests/fuzz/*.[ch]
+
+# check-long runs what has a long form, and nothing else.
+long=$(sed -n '/^LONG_TESTS/,/^$/s,^.*%D%/\(.*story\).*,tests/story/\1,p' tests/story/local.mk | sort)
+if [ "$long" != "$(grep -l WEIR_STORY_LONG tests/story/*.story | sort)" ]; then
+	echo "LONG_TESTS in tests/story/local.mk are not the stories that know WEIR_STORY_LONG"
+	status=1
+fi
 exit $status

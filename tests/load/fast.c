@@ -85,8 +85,11 @@ run_fast(struct load *load, struct fast *all, const char *path)
 {
 	all->start = w_now();
 	while ((all->begun < all->wanted || load->flying > 0) && !load_over(load)) {
-		bool may_begin = all->begun < all->wanted && all->idle_count > 0;
+		bool may_begin;
 
+		if (load_stopped())
+			all->wanted = all->begun;
+		may_begin = all->begun < all->wanted && all->idle_count > 0;
 		load_turn(load, may_begin ? due_time(all, all->begun) : w_now() + W_SEC);
 		begin_due(all, path);
 	}

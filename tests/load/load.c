@@ -1,7 +1,7 @@
 /* Requests, their answers, and the line of results; see load.h. */
 #include "tests/load/load.h"
 
-#include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <strings.h>
 #include <sys/timerfd.h>
@@ -39,6 +39,20 @@ load_wrong(const char *fmt, ...)
 }
 
 /* ---- begin and end ---- */
+
+static volatile sig_atomic_t stopped;
+
+static void
+on_stop(int number W_UNUSED)
+{
+	stopped = 1;
+}
+
+bool
+load_stopped(void)
+{
+	return stopped != 0;
+}
 
 static void
 check_loopback(const char *url)
@@ -82,7 +96,10 @@ take_urls(struct load *load, const char *urls)
 void
 load_open(struct load *load, const struct load_options *opt)
 {
+	struct sigaction stop = { .sa_handler = on_stop };
+
 	*load = (struct load){ .opt = opt, .timer = -1, .began = w_now() };
+	sigaction(SIGTERM, &stop, NULL);
 	if (opt->ca != NULL && access(opt->ca, R_OK) < 0)
 		load_die("cannot read %s", opt->ca);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)

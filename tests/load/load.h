@@ -76,6 +76,8 @@ void load_open(struct load *load, const struct load_options *opt);
 void load_close(struct load *load);
 /* Whether the mode's longest time is up: --limit. */
 bool load_over(const struct load *load);
+/* Whether somebody sent SIGTERM: begin nothing new, bring to an end what is under way. */
+bool load_stopped(void);
 
 struct load_client *load_clients_new(struct load *load, unsigned count, load_done *done, void *owner);
 void load_clients_free(struct load_client **clients, unsigned count);

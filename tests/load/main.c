@@ -7,8 +7,8 @@
  *	fast      GETs at a constant rate, their times counted from when each should have begun
  *	mix       good and failing requests side by side: does each get its own answer?
  *
- * Standard output gets one line of JSON. Exit status: 0 it ran to its end, whatever it found;
- * 1 it could not; 2 wrong usage.
+ * Standard output gets one line of JSON. SIGTERM ends fast and writers in order before their time.
+ * Exit status: 0 it ran to its end, whatever it found; 1 it could not; 2 wrong usage.
  */
 #include <getopt.h>
 

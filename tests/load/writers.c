@@ -221,8 +221,11 @@ run_writers(struct writers *all)
 {
 	all->last_ok = all->load.began;
 	all->until = all->load.began + (w_usec)all->opt->seconds * W_SEC;
-	while (!all_done(all))
+	while (!all_done(all)) {
+		if (load_stopped())
+			all->until = W_MIN(all->until, w_now());
 		load_turn(&all->load, send_due(all));
+	}
 	/* Nobody wrote any more: that is a gap, too, when the last success is long ago. */
 	all->gap = W_MAX(all->gap, all->until - all->last_ok);
 }
@@ -251,6 +254,8 @@ load_writers(const struct load_options *opt)
 	all.log = fopen(opt->log, "we");
 	if (all.log == NULL)
 		load_die("%s: %s", opt->log, strerror(errno));
+	/* So that others see the writes go on. */
+	setvbuf(all.log, NULL, _IOLBF, 0);
 	snprintf(all.run, sizeof(all.run), "%016" PRIx64, w_random());
 	all.all = w_xcalloc(opt->clients, sizeof(*all.all));
 	clients = load_clients_new(&all.load, (unsigned)opt->clients, write_done, &all);

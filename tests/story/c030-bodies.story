@@ -6,11 +6,8 @@ mib=64
 bytes=$((mib * 1048576))
 
 # The deadline bounds the time to the start of an answer, not the transfer: all below take longer.
-sed -i -e '/name: balancer-1/a\    request_timeout: 2s' -e '/name: server-1/a\    request_timeout: 2s' "$data/cluster.yaml"
-for node in balancer-1 server-1; do
-	kill -HUP "$(node_field $node .pid)"
-	check "$node has read its shorter deadline" eventually 5 grep -q reloaded "$data/logs/$node.log"
-done
+set_option balancer-1 request_timeout 2s
+set_option server-1 request_timeout 2s
 
 # The same bytes that GET /bytes/{n} makes: byte i is i mod 251.
 pattern() {

@@ -11,7 +11,23 @@ STORY_TESTS += \
 	%D%/c060-ambiguous.story \
 	%D%/c070-doubt.story \
 	%D%/d010-replicas.story \
-	%D%/d020-primary-restarts.story
+	%D%/d020-primary-restarts.story \
+	%D%/d030-own-writes.story \
+	%D%/d040-exactly-once.story \
+	%D%/d050-slow-statement.story \
+	%D%/d060-no-replicas.story \
+	%D%/d070-errors-stay-alone.story
+
+# Those that have a long form, WEIR_STORY_LONG=1.
+LONG_TESTS = \
+	%D%/c020-server-dies.story \
+	%D%/c025-load.story \
+	%D%/c030-bodies.story \
+	%D%/d030-own-writes.story \
+	%D%/d040-exactly-once.story \
+	%D%/d050-slow-statement.story \
+	%D%/d060-no-replicas.story \
+	%D%/d070-errors-stay-alone.story
 
 STORY_FILES = \
 	%D%/run \

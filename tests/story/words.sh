@@ -2,7 +2,11 @@
 # tests/story/words.sh - the words that stories are told in.
 #
 #	given cluster [balancers=N] [servers=N] [replicas=N] [alerts=YAML]   run one until it serves
-#	when  kill NODE | stop NODE | start NODE | stop-postgres NODE
+#	when  kill NODE | stop NODE | start NODE | kill-postgres NODE | immediate-postgres NODE
+#	when  delay NODE TIME                a replica replays so much later (500ms; 0 as it comes)
+#	set_option NODE KEY VALUE            an option that can change while the node runs
+#	run_load NAME MODE ...               weir-load; load_is NAME JQ asks what it found
+#	start_load NAME MODE ... | end_load  the same beside what comes between
 #	expect METHOD PATH [key=value ...]   one request; see expect_request
 #	expect node NODE state=STATE [within=SECONDS]
 #	check "sentence" COMMAND...          ok when the command succeeds
@@ -224,6 +228,27 @@ pid_is_another() {
 	[ "$pid" -gt 0 ] && [ "$pid" != "$2" ]
 }
 
+# PostgreSQL's process, as the agent's last report knows it.
+postgres_is_another() {
+	local pid
+
+	pid=$(node_field "$1" .postgres_pid)
+	[ "$pid" -gt 0 ] && [ "$pid" != "$2" ]
+}
+
+has_reloaded() {
+	[ "$(grep -c reloaded "$data/logs/$1.log")" -gt "$2" ]
+}
+
+set_option() {
+	local before
+
+	before=$(grep -c reloaded "$data/logs/$1.log")
+	sed -i "/^  - name: $1\$/a\\    $2: $3" "$data/cluster.yaml"
+	kill -HUP "$(node_field "$1" .pid)"
+	check "$1 has read its $2, $3" eventually 5 has_reloaded "$1" "$before"
+}
+
 when() {
 	case $1 in
 	kill) kill -9 "$(node_field "$2" .pid)" ;;
@@ -231,6 +256,7 @@ when() {
 	start) check "$2 is started" weir start-node "$2" --dir "$data" ;;
 	kill-postgres) kill -9 "$(node_field "$2" .postgres_pid)" ;;
 	immediate-postgres) kill -QUIT "$(node_field "$2" .postgres_pid)" ;;
+	delay) check "$2 replays $3 later" delay_replay "$2" "$3" ;;
 	*) echo "Bail out! when what? $*"; exit 99 ;;
 	esac
 }
@@ -246,6 +272,59 @@ sql() {
 
 sql_is() {
 	[ "$(sql "$1" "$2")" = "$3" ]
+}
+
+delay_replay() {
+	sql "$1" "alter system set recovery_min_apply_delay = '$2'" &&
+	    sql "$1" 'select pg_reload_conf()' && eventually 5 sql_is "$1" 'show recovery_min_apply_delay' "$2"
+}
+
+# How many statements a database has answered, says the last report of each server.
+queries_of() {
+	fetch "$monitor/metrics" | awk -v label="database=\"$1\"" \
+	    '/^weir_db_node_queries_total/ && index($0, label) { sum += $NF } END { print sum + 0 }'
+}
+
+# --- load ---
+
+# NAME MODE OPTION...: through every balancer, unless --urls says otherwise.
+start_load() {
+	local name=$1 mode=$2 urls
+
+	shift 2
+	urls=$(endpoint '[.balancers[].https] | join(",")')
+	"$builddir/tests/load/weir-load" "$mode" --urls "$urls" --ca "$data/ca.pem" "$@" \
+	    >"$story_dir/$name.json" 2>"$story_dir/$name.err" &
+	load=$!
+	story_pids+=("$load")
+}
+
+run_load() {
+	start_load "$@"
+	wait "$load"
+}
+
+load_runs() {
+	kill -0 "$load" 2>/dev/null
+}
+
+# Before its time, but in order: what is under way comes to its end.
+end_load() {
+	kill -TERM "$load" && wait "$load"
+}
+
+# What a load found, by jq; and whether it is so.
+load_value() {
+	jq -r "$2" "$story_dir/$1.json"
+}
+
+load_is() {
+	local status=0
+
+	jq -e "$2" "$story_dir/$1.json" >/dev/null || status=1
+	cat "$story_dir/$1.json"
+	[ $status -eq 0 ] || tail -n 20 "$story_dir/$1.err"
+	return $status
 }
 
 # --- requests ---

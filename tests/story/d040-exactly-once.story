@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# Writers write while the primary's PostgreSQL and the servers die under them: every write that was
+# acknowledged is there once, no other one twice, and nobody saw a failure.
+given cluster balancers=2 servers=2 replicas=2
+clients=8 seconds=8 crashes=1 kills=2
+[ -n "${WEIR_STORY_LONG-}" ] && clients=16 seconds=60 crashes=5 kills=10
+deadline=10
+history=$story_dir/history
+set_option balancer-1 request_timeout ${deadline}s
+set_option balancer-2 request_timeout ${deadline}s
+
+acknowledged() {
+	awk '$6 ~ /^2/ { n++ } END { print n + 0 }' "$history"
+}
+
+# So many more since $seen, in the middle of which the next thing breaks.
+went_on() {
+	[ "$(acknowledged)" -ge $((seen + 4 * clients)) ]
+}
+
+writes_go_on() {
+	seen=$(acknowledged)
+	check "writes go on after $1" eventually 20 went_on
+}
+
+crash_primary() {
+	local pid
+
+	pid=$(node_field db-1 .postgres_pid)
+	when immediate-postgres db-1
+	check "PostgreSQL of db-1 is another process" eventually 20 postgres_is_another db-1 "$pid"
+	writes_go_on "a crash of the primary"
+}
+
+kill_server() {
+	local pid
+
+	pid=$(node_field "$1" .pid)
+	when kill "$1"
+	check "$1 is another process" eventually 20 pid_is_another "$1" "$pid"
+	check "and serves" eventually 20 node_is "$1" .state up
+	writes_go_on "a kill of $1"
+}
+
+began=$(now_ms)
+# It is ended below; its own time only bounds it.
+start_load writers writers --clients $clients --seconds 400 --keys mixed --deadline $deadline --log "$history"
+check "the writers write" eventually 10 test -s "$history"
+writes_go_on "their start"
+for ((i = 0; i < kills; i++)); do
+	[ $((i % (kills / crashes))) -eq 0 ] && crash_primary
+	kill_server server-$((1 + i % 2))
+done
+time_is_over() {
+	[ $(($(now_ms) - began)) -ge $((seconds * 1000)) ]
+}
+eventually $((seconds + 1)) time_is_over
+check "they were writing all the time, and come to their end" end_load
+note "$(cat "$story_dir/writers.json")"
+note "answers other than 2xx: $(load_value writers .failed), longest gap between two successes: $(load_value writers .gap_ms) ms"
+
+dump_rows() {
+	sql db-1 "select 'message', id::text, body from guestbook.messages where author = 'load'
+		union all select 'counter', name, value::text from guestbook.counters where name like 'load-%'" >"$story_dir/rows"
+}
+check "the rows can be read" dump_rows
+check "every acknowledged write is there once, and no other twice" "$srcdir/tests/load/judge" "$history" "$story_dir/rows"
+note "$(tail -n 1 "$story_dir/check.out")"
+check "no write failed" load_is writers '.failed == 0'
+check "a write that was sent again with its key was told so" load_is writers '.replayed > 0'
