@@ -4,12 +4,11 @@
  *	GET  /whoami       {"server":"server-1","database":"db-2","role":"replica"}
  *	POST /echo         its body, as it comes
  *	GET  /bytes/{n}    n bytes: byte number i, from 0, is i mod 251
- *	POST /sleep/{ms}   as GET, though nobody may repeat it; PUT, which may be repeated
- *	GET  /sleep/{ms}   answers after so many milliseconds
- *	GET  /slow/{ms}    the same, but it is a replica's statement that takes so long
+ *	GET  /slow/{ms}    a replica's statement takes so many milliseconds
  *	GET  /divide/{n}   100 / n by the database; by 0 its statement fails
  *	POST /plain        {"author","body"}: as the guestbook's POST /messages, into its table, but
  *	                   without a key: what exactly-once costs is measured beside it
+ *	GET  /sleep/{ms}   answers after so many milliseconds
  */
 #include <string.h>
 #include <weir.h>
@@ -174,12 +173,10 @@ static const struct weir_route routes[] = {
 	{ "GET", "/whoami", whoami, 0 },
 	{ "POST", "/echo", echo, 0 },
 	{ "GET", "/bytes/{n}", bytes, 0 },
-	{ "POST", "/sleep/{ms}", sleep_for, 0 },
-	{ "PUT", "/sleep/{ms}", sleep_for, 0 },
-	{ "GET", "/sleep/{ms}", sleep_for, 0 },
 	{ "GET", "/slow/{ms}", slow, 0 },
 	{ "GET", "/divide/{n}", divide, 0 },
 	{ "POST", "/plain", plain, 0 },
+	{ "GET", "/sleep/{ms}", sleep_for, 0 },
 	{ 0 },
 };
 
