@@ -49,26 +49,36 @@ end_slow
 check "no fast read waited for a slow one that is known" load_is beside ".errors == 0 and .max_us < 1000000 and .requests == $rate * $seconds"
 note "$(cat "$story_dir/beside.json")"
 
-# Timing proper, with time for it: at a rate that leaves the machine half idle.
-busy_share() { # percent of all cores, over the run of the command
-	local before after
+# Timing proper, with time for it: at a rate that leaves half of the machine, whoever else uses it.
+own_ticks() { # of this shell, what it waited for, and all that descends from it
+	cat /proc/[0-9]*/stat 2>/dev/null | awk -v root=$$ '
+		{ pid = $1; sub(/^.*\) /, ""); parent[pid] = $2; used[pid] = $12 + $13 + $14 + $15 }
+		END {
+			for (pid in parent) {
+				up = pid
+				for (depth = 0; depth < 20 && up > 1 && up != root; depth++)
+					up = parent[up]
+				sum += up == root ? used[pid] : 0
+			}
+			print sum
+		}'
+}
 
-	before=$(awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 + $9, $5 + $6 }' /proc/stat)
-	"$@"
-	after=$(awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 + $9, $5 + $6 }' /proc/stat)
-	awk -v before="$before" -v after="$after" 'BEGIN {
-		split(before, b); split(after, a)
-		print int(100 * (a[1] - b[1]) / (a[1] - b[1] + a[2] - b[2] + 0.001)) }'
+# Fast reads at the rate; leaves $busy, the percentage of all cores that they took.
+try_rate() {
+	local before
+
+	before=$(own_ticks)
+	fast_reads rate
+	busy=$((100 * ($(own_ticks) - before) / ($(getconf CLK_TCK) * $(nproc) * seconds)))
 }
 
 choose_rate() {
-	local busy
-
-	while busy=$(busy_share fast_reads rate); [ "$busy" -gt 50 ] && [ $rate -gt 100 ]; do
-		note "at $rate reads/s the machine is busy for $busy %"
+	while try_rate; [ $busy -gt 50 ] && [ $rate -gt 100 ]; do
+		note "$rate reads/s take $busy % of the machine"
 		rate=$((rate / 2))
 	done
-	note "measured at $rate reads/s, which keep the machine busy for $busy %"
+	note "measured at $rate reads/s, which take $busy % of the machine"
 }
 
 median() {
