@@ -2,12 +2,12 @@
  * The probe: small handlers that show where a request went and how the server carries bodies.
  *
  *	GET  /whoami       {"server":"server-1","database":"db-2","role":"replica"}
- *	POST /echo         its body, as it comes
- *	GET  /bytes/{n}    n bytes: byte number i, from 0, is i mod 251
  *	GET  /slow/{ms}    a replica's statement takes so many milliseconds
  *	GET  /divide/{n}   100 / n by the database; by 0 its statement fails
  *	POST /plain        {"author","body"}: as the guestbook's POST /messages, into its table, but
  *	                   without a key: what exactly-once costs is measured beside it
+ *	POST /echo         its body, as it comes
+ *	GET  /bytes/{n}    n bytes: byte number i, from 0, is i mod 251
  *	GET  /sleep/{ms}   answers after so many milliseconds
  */
 #include <string.h>
@@ -171,11 +171,11 @@ start(void)
 
 static const struct weir_route routes[] = {
 	{ "GET", "/whoami", whoami, 0 },
-	{ "POST", "/echo", echo, 0 },
-	{ "GET", "/bytes/{n}", bytes, 0 },
 	{ "GET", "/slow/{ms}", slow, 0 },
 	{ "GET", "/divide/{n}", divide, 0 },
 	{ "POST", "/plain", plain, 0 },
+	{ "POST", "/echo", echo, 0 },
+	{ "GET", "/bytes/{n}", bytes, 0 },
 	{ "GET", "/sleep/{ms}", sleep_for, 0 },
 	{ 0 },
 };
