@@ -39,8 +39,10 @@ w_metrics_free(struct w_metrics **metrics)
 		return;
 	for (unsigned i = 0; i <= m->workers; i++)
 		free(m->meters[i]);
-	for (unsigned i = 0; i < m->count; i++)
+	for (unsigned i = 0; i < m->count; i++) {
 		free(m->infos[i].owned);
+		free(atomic_load(&m->infos[i].said));
+	}
 	free(m->meters);
 	free(m->infos);
 	free(m);
@@ -114,6 +116,45 @@ w_metrics_add_each(struct w_metrics *metrics, const struct w_metric *metric, con
 		info->metric.help = memcpy(info->owned + llen + nlen, metric->help, hlen);
 	}
 	return base;
+}
+
+unsigned
+w_metrics_add_later(struct w_metrics *metrics, const struct w_metric *metric, unsigned count)
+{
+	unsigned base = metrics->count;
+
+	for (unsigned i = 0; i < count; i++)
+		add_info(metrics, metric)->later = true;
+	return base;
+}
+
+/* Is this slot's, or can it become so? */
+static bool
+claim(struct metric_info *info, const char *labels)
+{
+	char *said = atomic_load_explicit(&info->said, memory_order_acquire), *ours;
+
+	if (said == NULL) {
+		ours = w_xstrdup(labels);
+		if (atomic_compare_exchange_strong(&info->said, &said, ours))
+			return true;
+		free(ours);
+	}
+	return strcmp(said, labels) == 0;
+}
+
+unsigned
+w_meter_named(struct w_meter *meter, unsigned base, unsigned count, const char *label,
+    const char *value)
+{
+	W_AUTO(w_free) char *labels = format_label(label, value);
+	W_AUTO(w_free) char *other = format_label(label, "other");
+
+	for (unsigned i = base; i + 1 < base + count; i++)
+		if (claim(&meter->infos[i], labels))
+			return i;
+	(void)claim(&meter->infos[base + count - 1], other);
+	return base + count - 1;
 }
 
 static struct w_meter *

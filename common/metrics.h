@@ -65,10 +65,20 @@ unsigned w_metrics_add(struct w_metrics *metrics, const struct w_metric *table, 
 unsigned w_metrics_add_each(struct w_metrics *metrics, const struct w_metric *metric,
     const char *label, const char *const *values, unsigned count);
 
+/*
+ * Metrics whose values of a label are not known yet: up to count of them, for w_meter_named(). The
+ * last one is for "other". One that has no value is not shown.
+ */
+unsigned w_metrics_add_later(struct w_metrics *metrics, const struct w_metric *metric,
+    unsigned count);
+
 /* worker < workers, or worker == workers for the control thread. The table is closed from now on. */
 struct w_meter *w_metrics_meter(struct w_metrics *metrics, unsigned worker);
 
 /* Threads: only the meter's own. No lock, no atomic read-modify-write. */
+/* The id of NAME{label="value"} among those added later; claims one at the first call. Any thread. */
+unsigned w_meter_named(struct w_meter *meter, unsigned base, unsigned count, const char *label,
+    const char *value);
 void w_meter_add(struct w_meter *meter, unsigned id, uint64_t n);  /* counter */
 void w_meter_set(struct w_meter *meter, unsigned id, int64_t value); /* gauge; also a counter kept elsewhere */
 void w_meter_move(struct w_meter *meter, unsigned id, int64_t by); /* gauge up or down */

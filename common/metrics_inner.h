@@ -12,10 +12,12 @@ struct metric_info {
 	struct w_metric metric;
 	unsigned slot; /* first slot in every meter */
 	char *owned;   /* the strings of metric, when they are copies */
+	bool later;    /* its labels are said while it runs */
+	_Atomic(char *) said;
 };
 
 struct w_meter {
-	const struct metric_info *infos;
+	struct metric_info *infos;
 	unsigned count;
 	_Atomic(uint64_t) slots[];
 };

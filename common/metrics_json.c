@@ -50,20 +50,31 @@ write_value(const struct w_metrics *metrics, unsigned id, struct w_json *json)
 		w_json_real(json, (double)value / (double)scale);
 }
 
+/* NULL: it has none yet. */
+static const char *
+labels_of(const struct metric_info *info)
+{
+	return info->later ? atomic_load_explicit(&info->said, memory_order_acquire) :
+	    info->metric.labels;
+}
+
 void
 w_metrics_json(const struct w_metrics *metrics, struct w_json *json)
 {
 	w_json_open(json, '[');
 	for (unsigned id = 0; id < metrics->count; id++) {
 		const struct w_metric *metric = &metrics->infos[id].metric;
+		const char *labels = labels_of(&metrics->infos[id]);
 
+		if (labels == NULL)
+			continue;
 		w_json_open(json, '{');
 		w_json_key(json, "name");
 		w_json_text(json, metric->name);
 		w_json_key(json, "type");
 		w_json_text(json, type_name(metric->type));
 		w_json_key(json, "labels");
-		w_json_text(json, metric->labels);
+		w_json_text(json, labels);
 		w_json_key(json, "help");
 		w_json_text(json, metric->help);
 		if (metric->type == W_HISTOGRAM)
