@@ -80,6 +80,7 @@
 	X(query_timeout,  usec,  "10s",     1000, 86400000000, RELOAD, "Longest time of one statement; the request's deadline may be earlier.") \
 	X(max_rows_bytes, bytes, "16MiB",   65536, 1073741824, RELOAD, "Size of one result kept in memory.") \
 	X(db_queue,       uint,  "4096",    1, 1000000, RELOAD, "Statements that wait for a lane, per worker.") \
+	X(positions,      flag,  "true",    0, 0, RELOAD, "Give clients the position of their writes, so that they read them from any replica.") \
 	X(position_ttl,   usec,  "10s",     1000000, 86400000000, RELOAD, "How long a client's cookie keeps its read position; not shorter than lag_limit_time.") \
 	X(reply_ttl,      usec,  "24h",     1000000, 31536000000000, RELOAD, "How long exactly-once keys and their answers are kept.") \
 	X(tx_idle_timeout, usec, "60s",     1000, 86400000000, RESTART, "Longest time that a transaction may wait between two statements.") \

@@ -199,17 +199,39 @@ int dbt_each(struct dbt_worker *worker, const struct dbt_query *query, dbt_rows_
 enum dbt_tx_flags { DBT_TX_READ_ONLY = 1, DBT_TX_REPEATABLE = 2, DBT_TX_SERIALIZABLE = 4 };
 struct dbt_tx;
 
+struct dbt_begin {
+	unsigned flags;
+	w_usec deadline;             /* of all of it */
+	const struct dbt_once *once; /* NULL: a plain one; kept by pointer until the end */
+	struct dbt_position after;   /* read-only: of a node that is known to have replayed this */
+};
+
 /*
  * Errors as dbt_run(). The transaction must end with commit or rollback. -W_ESERIAL: run it
  * again from its start (a conflict, or a table that was changed under a prepared statement).
+ *
+ * With a key the results of its statements are kept under it. When it was committed before, its
+ * statements are not run: dbt_tx_exec() returns the results of then, in their order, and
+ * dbt_tx_replayed() is true.
  */
-int dbt_tx_begin(struct dbt_worker *worker, unsigned flags, w_usec deadline, struct dbt_tx **ret,
+int dbt_tx_begin(struct dbt_worker *worker, const struct dbt_begin *how, struct dbt_tx **ret,
     struct dbt_sql_error *error);
 int dbt_tx_exec(struct dbt_tx *tx, const struct dbt_stmt *stmt, const struct w_view *params,
     struct dbt_rows **ret, struct dbt_sql_error *error);
-/* Both free the tx and set *tx NULL, whatever they return. -W_EINDOUBT: the commit's outcome is unknown. */
-int dbt_tx_commit(struct dbt_tx **tx, struct dbt_sql_error *error);
+bool dbt_tx_replayed(const struct dbt_tx *tx);
+/*
+ * Both free the tx and set *tx NULL, whatever they return. -W_EINDOUBT: the commit's outcome is
+ * unknown; of one with a key it is found out, and -W_ELOST means that it was not committed.
+ * ret: where the log stands after it; may be NULL.
+ */
+int dbt_tx_commit(struct dbt_tx **tx, struct dbt_position *ret, struct dbt_sql_error *error);
 int dbt_tx_rollback(struct dbt_tx **tx);
+
+/*
+ * Remove a batch of exactly-once keys that are older than keep; of many callers one works. From a
+ * fiber. Returns 1 when there may be more, 0 when not. Errors as dbt_run().
+ */
+int dbt_expire(struct dbt_worker *worker, w_usec keep);
 
 /* --- schema: the plain SQL files of sql/ --- */
 

@@ -7,7 +7,7 @@
  *    said goodbye before it came to it, or it failed before it was executed.
  * 3. Otherwise a lost write is in doubt, and never anything else.
  */
-#include "dbtier/sqlstate.h"
+#include "dbtier/topology.h"
 #include "dbtier/worker.h"
 
 /* ---- done ---- */
@@ -27,7 +27,7 @@ count_job(const struct dbt__job *job, int rc)
 	else if (rc == -W_EINDOUBT)
 		dbt__count(worker, DBT_IN_DOUBT);
 	w_meter_observe(worker->meter, worker->metrics + (read ? DBT_READ_TIME : DBT_WRITE_TIME),
-	    job->took);
+	    worker->loop->now - job->start);
 }
 
 void
@@ -38,8 +38,8 @@ dbt__job_finish(struct dbt__job *job, int rc)
 	job->rc = rc;
 	job->lane = NULL;
 	job->flight = NULL;
-	job->took = job->worker->loop->now - job->start;
-	count_job(job, rc);
+	if (!job->quiet)
+		count_job(job, rc);
 	w_fiber_wake(job->fiber);
 }
 
@@ -66,7 +66,7 @@ class_of(const struct dbt__job *job)
 
 	if (job->intent == DBT_WRITE)
 		return DBT__WRITE;
-	if (job->begins)
+	if (dbt__job_takes(job) || job->suspect)
 		return DBT__SLOW;
 	known = dbt__known_index(worker, job->stmt);
 	return worker->known[known].slow ? DBT__SLOW : DBT__READ;
@@ -87,6 +87,17 @@ enqueue(struct dbt__job *job, bool first)
 	dbt__tick_on(worker);
 }
 
+/* What the position of the job is on the timeline of now. */
+static void
+need_position(struct dbt__job *job)
+{
+	if (job->intent != DBT_READ || job->after.lsn == 0)
+		return;
+	job->needed = dbt__position_needed(dbt_topology_get(job->worker->dbt), job->after);
+	if (job->needed == DBT_LSN_PRIMARY)
+		job->only_primary = true;
+}
+
 int
 dbt__job_submit(struct dbt__job *job)
 {
@@ -96,6 +107,7 @@ dbt__job_submit(struct dbt__job *job)
 	if (worker->stopping)
 		return -W_ESHUTDOWN;
 	job->class = class_of(job);
+	need_position(job);
 	if (w_list_empty(&worker->queue[job->class])) {
 		lane = dbt__pick(worker, job);
 		if (lane != NULL) {
@@ -126,6 +138,7 @@ dbt__job_requeue(struct dbt__job *job)
 	}
 	dbt__count(worker, DBT_RETRIES);
 	job->class = class_of(job);
+	need_position(job);
 	enqueue(job, true);
 	worker->pump = true;
 }
@@ -133,10 +146,10 @@ dbt__job_requeue(struct dbt__job *job)
 /* ---- answers ---- */
 
 static void
-fail_sql(struct dbt__job *job, const PGresult *error)
+fail_sql(struct dbt__job *job, const struct dbt__error *error)
 {
 	dbt__sql_error_set(job->error, error);
-	dbt__job_finish(job, dbt__sqlstate_error(dbt__sqlstate_of(error)));
+	dbt__job_finish(job, dbt__sqlstate_error(error->sqlstate));
 }
 
 static void
@@ -158,12 +171,41 @@ run_again(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flig
 	dbt__job_requeue(job);
 }
 
+/* The node is not as far as the job needs it, or could not say so: the primary is. */
+static void
+guard_failed(struct dbt__job *job, struct dbt__lane *lane, const struct dbt__flight *flight)
+{
+	struct dbt_worker *worker = job->worker;
+
+	dbt__count(worker, DBT_GUARDS_FAILED);
+	if (strcmp(flight->error->sqlstate, "22012") != 0)
+		dbt__lane_forget(lane, flight); /* it was the guard that the server does not know */
+	worker->guard_after[lane->pool->node] = worker->loop->now + DBT__GUARD_PAUSE;
+	job->only_primary = true;
+	dbt__job_requeue(job);
+}
+
 static void
 answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight)
 {
-	const char *state = dbt__sqlstate_of(flight->error);
+	const char *state = flight->error->sqlstate;
 	bool in_tx = job->tx != NULL && !job->begins;
 	enum dbt_role role = job->worker->roles[lane->pool->node];
+
+	if (flight->guarded) {
+		guard_failed(job, lane, flight);
+		return;
+	}
+	if (job->handed) {
+		fail_sql(job, flight->error);
+		return;
+	}
+	if (!in_tx && job->intent == DBT_READ && strcmp(state, "57014") == 0 &&
+	    (lane->canceled || lane->cancel != NULL) && ++job->tries < DBT__TRIES) {
+		/* The cancel was meant for a neighbour. */
+		dbt__job_requeue(job);
+		return;
+	}
 
 	if (strcmp(state, "26000") == 0 || dbt__is_stale_plan(flight->error)) {
 		run_again(job, lane, flight);
@@ -191,8 +233,9 @@ dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight
 	struct dbt_worker *worker = job->worker;
 	unsigned node = lane->pool->node;
 
-	if (job->begins && flight->error != NULL && lane->state == DBT__OPEN) {
-		/* It takes no lane after all. */
+	if (dbt__job_takes(job) && (flight->error != NULL || job->portion > 0) &&
+	    lane->state == DBT__OPEN) {
+		/* It takes no lane after all, or needs it no longer. */
 		lane->taken = false;
 		lane->pool->taken--;
 	}
@@ -204,16 +247,17 @@ dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight
 		dbt__job_finish(job, -W_EINDOUBT);
 		return;
 	}
-	if (PQresultMemorySize(flight->result) > worker->options->max_rows_bytes) {
-		dbt__count(worker, DBT_TOO_BIG);
+	if (flight->too_big) {
 		dbt__job_finish(job, -W_ETOOBIG);
 		return;
 	}
-	job->result = w_steal(&flight->result);
-	job->node_name = worker->names[node];
-	job->role = worker->roles[node];
-	w_meter_add(worker->meter,
-	    worker->metrics + dbt__node_metric(DBT_NODE_QUERIES, worker->nodes, node), 1);
+	job->rows = w_steal(&flight->rows);
+	job->rows->node = worker->names[node];
+	job->rows->role = worker->roles[node];
+	job->rows->time = worker->loop->now - job->start;
+	if (!job->quiet)
+		w_meter_add(worker->meter,
+		    worker->metrics + dbt__node_metric(DBT_NODE_QUERIES, worker->nodes, node), 1);
 	if (job->begins)
 		dbt__tx_begun(job->tx, lane);
 	dbt__job_finish(job, W_OK);
@@ -233,7 +277,7 @@ surely_not_done(const struct dbt__lane *lane, const struct dbt__flight *flight, 
 		return true;
 	if (!lane->ended)
 		return false;
-	return !first || flight->result == NULL;
+	return !first || !flight->complete;
 }
 
 static int
@@ -248,6 +292,8 @@ loss_of(const struct dbt__job *job, bool not_done)
 		return -W_EINDOUBT;
 	if (job->worker->stopping)
 		return -W_ESHUTDOWN;
+	if (job->handed)
+		return -W_ELOST;
 	return !write && !not_done && job->tries >= DBT__TRIES ? -W_ELOST : W_OK;
 }
 
@@ -286,7 +332,7 @@ give_up(struct dbt__job *job)
 	if (job->flight == NULL) {
 		w_list_remove(&job->node);
 		lane->todo_count--;
-		if (job->begins) {
+		if (dbt__job_takes(job)) {
 			lane->taken = false;
 			lane->pool->taken--;
 		}
@@ -294,7 +340,7 @@ give_up(struct dbt__job *job)
 		return;
 	}
 	job->flight->job = NULL;
-	if (job->tx != NULL) {
+	if (dbt__job_alone(job)) {
 		/* Nobody can say any more what state it is in. */
 		int rc = job->commits && job->intent == DBT_WRITE ? -W_EINDOUBT : -W_ETIMEOUT;
 
@@ -302,6 +348,9 @@ give_up(struct dbt__job *job)
 		dbt__lane_lose(lane, "a transaction over its deadline");
 		return;
 	}
+	/* A write that may be committing is left alone; a read need not go on. */
+	if (job->intent == DBT_READ && job->flight == dbt__lane_flight(lane, 0))
+		dbt__lane_cancel(lane);
 	dbt__job_finish(job, job->intent == DBT_WRITE ? -W_EINDOUBT : -W_ETIMEOUT);
 }
 
@@ -318,18 +367,17 @@ has_nul(const struct dbt_stmt *stmt, const struct w_view *params)
 static void
 wait_for(struct dbt__job *job)
 {
-	while (!job->done) {
+	while (!job->done && !job->portion_here) {
 		if (w_fiber_park_until(job->deadline) < 0 && !job->done)
 			give_up(job);
 	}
 }
 
 int
-dbt__job_run(struct dbt__job *job)
+dbt__job_start(struct dbt__job *job)
 {
-	int rc;
 
-	if (has_nul(job->stmt, job->params))
+	if (!job->describes && has_nul(job->stmt, job->params))
 		return -W_EINVAL; /* PostgreSQL's text has no NUL */
 	job->fiber = w_fiber_self();
 	W_ASSERT(job->fiber != NULL);
@@ -337,19 +385,29 @@ dbt__job_run(struct dbt__job *job)
 	job->deadline = W_MIN(job->deadline,
 	    job->start + (w_usec)job->worker->options->query_timeout);
 	w_list_init(&job->node);
-	if (job->tx != NULL && !job->begins) {
-		dbt__tx_give(job->tx, job);
-	} else {
-		rc = dbt__job_submit(job);
-		if (rc < 0)
-			return rc;
-	}
+	if (job->tx == NULL || job->begins)
+		return dbt__job_submit(job);
+	dbt__tx_give(job->tx, job);
+	return W_OK;
+}
+
+int
+dbt__job_wait(struct dbt__job *job)
+{
 	wait_for(job);
 	return job->rc;
 }
 
 int
-dbt_run(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_rows **ret,
+dbt__job_run(struct dbt__job *job)
+{
+	int rc = dbt__job_start(job);
+
+	return rc < 0 ? rc : dbt__job_wait(job);
+}
+
+static int
+run_once(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_rows **ret,
     struct dbt_sql_error *error)
 {
 	struct dbt__job job = {
@@ -359,14 +417,85 @@ dbt_run(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_row
 		.error = error,
 		.intent = query->intent,
 		.deadline = query->deadline,
+		.after = query->after,
 	};
+	int rc = dbt__job_run(&job);
+
+	if (rc == W_OK)
+		*ret = job.rows;
+	return rc;
+}
+
+int
+dbt_run(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_rows **ret,
+    struct dbt_sql_error *error)
+{
+	bool once = query->intent == DBT_WRITE && query->once != NULL;
 	int rc;
 
 	if (error != NULL)
 		*error = (struct dbt_sql_error){ 0 };
+	rc = once ? dbt__once_run(worker, query, ret, error) :
+	    run_once(worker, query, ret, error);
+	if (rc == W_OK && query->intent == DBT_WRITE)
+		dbt__position_get(worker, query->deadline, &(*ret)->position);
+	return rc;
+}
+
+/* ---- in portions ---- */
+
+#define PORTION 256 /* rows */
+
+/* Hand over what is there; go on as long as the caller wants more. */
+static int
+hand_over(struct dbt__job *job, dbt_rows_fn *each, void *arg)
+{
+	struct dbt__lane *lane = job->lane;
+	int rc = W_OK;
+
+	job->handed = true;
+	while (rc == W_OK && !job->done) {
+		/* The lane may go while the rows are used. */
+		W_AUTO(dbt_rows_free) struct dbt_rows *rows = w_steal(&job->flight->rows);
+
+		rows->node = job->worker->names[lane->pool->node];
+		rows->role = job->worker->roles[lane->pool->node];
+		rc = each(rows, arg);
+		if (job->done)
+			break;
+		dbt__rows_clear(rows);
+		job->flight->rows = w_steal(&rows);
+		job->portion_here = false;
+		job->deadline = w_now() + (w_usec)job->worker->options->query_timeout;
+		dbt__lane_next(lane, rc == W_OK);
+		(void)dbt__job_wait(job);
+	}
+	return rc;
+}
+
+int
+dbt_each(struct dbt_worker *worker, const struct dbt_query *query, dbt_rows_fn *each, void *arg,
+    struct dbt_sql_error *error)
+{
+	struct dbt__job job = {
+		.worker = worker,
+		.stmt = query->stmt,
+		.params = query->params,
+		.error = error,
+		.intent = DBT_READ,
+		.deadline = query->deadline,
+		.after = query->after,
+		.portion = PORTION,
+	};
+	int rc, stopped;
+
+	if (error != NULL)
+		*error = (struct dbt_sql_error){ 0 };
 	rc = dbt__job_run(&job);
-	if (rc < 0)
-		return rc;
-	*ret = dbt__rows_make(&job);
-	return W_OK;
+	stopped = job.portion_here ? hand_over(&job, each, arg) : W_OK;
+	rc = job.done ? job.rc : rc;
+	if (rc == W_OK && stopped == W_OK && dbt_rows_count(job.rows) > 0)
+		stopped = each(job.rows, arg);
+	dbt_rows_free(&job.rows);
+	return rc < 0 ? rc : stopped;
 }

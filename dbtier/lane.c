@@ -1,33 +1,35 @@
 /*
- * A lane: one connection in pipeline mode. See worker.h for its states and rules.
+ * A lane: one connection that many statements share. See worker.h for its states and rules; what the
+ * server says is understood in lane_in.c.
  *
- * What libpq gives back for one unit, in order:
+ * One unit, and what comes back for it in order:
  *
- *	[COMMAND_OK of Parse, NULL,] TUPLES_OK or COMMAND_OK, NULL, PIPELINE_SYNC
- *	or, after an error: FATAL_ERROR, NULL, [PIPELINE_ABORTED, NULL,] PIPELINE_SYNC
- *	or, when the commit at the Sync fails: TUPLES_OK, NULL, FATAL_ERROR, PIPELINE_SYNC
+ *	[Parse Describe] [Parse Describe] [Bind Execute] Bind Execute Sync
+ *	 of the guard     of the statement  guard
  *
- * Source: libpq, "Pipeline Mode"
+ *	[ParseComplete, ParameterDescription, RowDescription or NoData]* of what was not prepared
+ *	[BindComplete, DataRow, CommandComplete] BindComplete, DataRow*, CommandComplete
+ *	ReadyForQuery; or, at any place, ErrorResponse, ReadyForQuery
+ *
+ * A job that takes its rows in portions sends Flush in place of Sync, then Execute and Flush for each
+ * further portion, and Sync at the end.
+ * Source   PostgreSQL, "Extended Query", "Pipelining"
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/log.h"
-#include "dbtier/sqlstate.h"
 #include "dbtier/worker.h"
 
 #define DIAL_TIMEOUT (2 * W_SEC)
 #define BACKOFF_LEAST (20 * W_MSEC)
 #define BACKOFF_MOST (500 * W_MSEC)
-#define COUNT_AFTER 16 /* readable events without a result; then incoming bytes are counted */
+#define CANCELS_MOST 2 /* requests under way at once: each takes a thread, and a node may be frozen */
 
 static const enum dbt__metric lane_gauges[] = {
 	[DBT__READ] = DBT_LANES_READ,
@@ -40,6 +42,18 @@ static const char *const class_names[] = {
 	[DBT__WRITE] = "write",
 };
 
+/*
+ * A cancel request under way. PQcancel() blocks, so it has a thread. When it returns, the server
+ * has been told: the signal hits what runs then, or nothing. Whoever is hit by mistake is run
+ * again (job.c).
+ */
+struct dbt__cancel {
+	uv_work_t uv;
+	struct dbt__lane *lane; /* NULL: gone meanwhile */
+	PGcancel *request;
+};
+static _Thread_local unsigned canceling;
+
 bool
 dbt__lane_idle(const struct dbt__lane *lane)
 {
@@ -47,22 +61,23 @@ dbt__lane_idle(const struct dbt__lane *lane)
 	    lane->todo_count == 0;
 }
 
-static struct dbt__flight *
-flight_at(struct dbt__lane *lane, unsigned i)
+struct dbt__flight *
+dbt__lane_flight(struct dbt__lane *lane, unsigned i)
 {
 	return &lane->ring[(lane->head + i) & lane->mask];
 }
 
-static void
-clear_flight(struct dbt__flight *flight)
+void
+dbt__flight_clear(struct dbt__flight *flight)
 {
-	PQclear(flight->result);
-	PQclear(flight->error);
+	dbt_rows_free(&flight->rows);
+	dbt__columns_drop(&flight->columns);
+	free(flight->error);
 	*flight = (struct dbt__flight){ 0 };
 }
 
-static void
-set_stuck(struct dbt__lane *lane, bool stuck)
+void
+dbt__lane_set_stuck(struct dbt__lane *lane, bool stuck)
 {
 	if (lane->stuck == stuck)
 		return;
@@ -77,6 +92,9 @@ dbt__lane_free(struct dbt__lane *lane)
 {
 	W_ASSERT(lane->count == 0 && lane->todo_count == 0);
 	free(lane->ring);
+	for (unsigned i = 0; i < lane->prepared_size; i++)
+		dbt__columns_drop(&lane->columns[i]);
+	free(lane->columns);
 	free(lane->prepared);
 	free(lane->generation);
 	free(lane);
@@ -88,7 +106,7 @@ bury(struct dbt__lane *lane)
 {
 	struct dbt__pool *pool = lane->pool;
 
-	set_stuck(lane, false);
+	dbt__lane_set_stuck(lane, false);
 	if (lane->state == DBT__OPEN)
 		dbt__move(lane->worker, lane_gauges[pool->class], -1);
 	else
@@ -101,6 +119,9 @@ bury(struct dbt__lane *lane)
 	lane->state = DBT__DEAD;
 	dbt__dial_stop(&lane->dial);
 	dbt__watch_stop(&lane->watch);
+	if (lane->cancel != NULL)
+		w_steal(&lane->cancel)->lane = NULL;
+	dbt__channel_fini(&lane->channel);
 	if (lane->conn != NULL)
 		PQfinish(w_steal(&lane->conn));
 	w_list_remove(&lane->dirty);
@@ -121,12 +142,12 @@ lose_jobs(struct dbt__lane *lane)
 		dbt__job_lost(job, lane, NULL, false);
 	}
 	while (lane->count > 0) {
-		struct dbt__flight *flight = flight_at(lane, lane->count - 1);
+		struct dbt__flight *flight = dbt__lane_flight(lane, lane->count - 1);
 
 		lane->count--;
 		if (flight->job != NULL)
 			dbt__job_lost(flight->job, lane, flight, lane->count == 0);
-		clear_flight(flight);
+		dbt__flight_clear(flight);
 		lane->worker->in_flight--;
 		dbt__move(lane->worker, DBT_IN_FLIGHT, -1);
 	}
@@ -160,22 +181,6 @@ dbt__lane_lose(struct dbt__lane *lane, const char *why)
 
 static void on_ready(void *arg, int events);
 
-/*
- * The server keeps quiet about a commit that its standbys have not got, except for a warning.
- * Notices come in order with the results, so this one is about the head.
- */
-static void
-on_notice(void *arg, const PGresult *notice)
-{
-	struct dbt__lane *lane = arg;
-
-	if (lane->count > 0 && dbt__is_unreplicated(notice))
-		flight_at(lane, 0)->unreplicated = true;
-	/* With nothing in flight libpq takes the server's goodbye for a notice. */
-	if (lane->count == 0 && dbt__is_goodbye(notice))
-		lane->ended = true;
-}
-
 static void
 dial_failed(struct dbt__lane *lane, const char *why)
 {
@@ -202,6 +207,11 @@ is_standby(PGconn *conn)
 }
 
 static void
+quiet(void *arg W_UNUSED, const PGresult *notice W_UNUSED)
+{
+}
+
+static void
 on_dialed(void *arg, PGconn *conn, const char *why)
 {
 	struct dbt__lane *lane = arg;
@@ -210,13 +220,15 @@ on_dialed(void *arg, PGconn *conn, const char *why)
 	lane->conn = conn;
 	if (conn != NULL && pool->class == DBT__WRITE && is_standby(conn))
 		why = "a write lane to a standby";
-	else if (conn != NULL && (PQsetnonblocking(conn, 1) < 0 || PQenterPipelineMode(conn) == 0))
-		why = "libpq refuses pipeline mode";
+	else if (conn != NULL && (PQsetnonblocking(conn, 1) < 0 ||
+	    dbt__channel_open(&lane->channel, conn) < 0))
+		why = "libpq's TLS is none of OpenSSL's";
 	if (conn == NULL || why[0] != '\0') {
 		dial_failed(lane, why);
 		return;
 	}
-	PQsetNoticeReceiver(conn, on_notice, lane);
+	PQsetNoticeReceiver(conn, quiet, NULL); /* it would print to standard error */
+	lane->status = 'I';
 	pool->dialing--;
 	pool->failures = 0;
 	pool->retry_at = 0;
@@ -274,39 +286,22 @@ dbt__lane_dial(struct dbt__pool *pool)
 /* ---- sending ---- */
 
 static void
-cork(const struct dbt__lane *lane W_UNUSED, int on W_UNUSED)
-{
-#ifndef HAVE_PQSENDPIPELINESYNC
-	/* Fails on a Unix socket, which does no harm. */
-	setsockopt(PQsocket(lane->conn), IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
-#endif
-}
-
-static int
-send_sync(PGconn *conn)
-{
-#ifdef HAVE_PQSENDPIPELINESYNC
-	return PQsendPipelineSync(conn);
-#else
-	return PQpipelineSync(conn);
-#endif
-}
-
-static void
 grow_prepared(struct dbt__lane *lane, unsigned size)
 {
 	size_t more = size - lane->prepared_size;
 
 	lane->prepared = w_xrealloc(lane->prepared, size);
 	lane->generation = w_xrealloc(lane->generation, size * sizeof(*lane->generation));
+	lane->columns = w_xrealloc(lane->columns, size * sizeof(*lane->columns));
 	memset(lane->prepared + lane->prepared_size, 0, more);
 	memset(lane->generation + lane->prepared_size, 0, more * sizeof(*lane->generation));
+	memset(lane->columns + lane->prepared_size, 0, more * sizeof(*lane->columns));
 	lane->prepared_size = size;
 }
 
 /* Which statements are gone does not matter much: it is rare, and preparing is cheap. */
-static void
-forget_all(struct dbt__lane *lane)
+void
+dbt__lane_forget_all(struct dbt__lane *lane)
 {
 	for (unsigned i = 0; i < lane->prepared_size; i++) {
 		lane->generation[i] += lane->prepared[i];
@@ -323,52 +318,127 @@ dbt__lane_forget(struct dbt__lane *lane, const struct dbt__flight *flight)
 {
 	dbt__count(lane->worker, DBT_REPREPARED);
 	if (lane->generation[flight->known] == flight->generation)
-		forget_all(lane);
+		dbt__lane_forget_all(lane);
 }
 
-/* PostgreSQL cuts names at 63 bytes, and two statements may have one name. */
-static bool
-send_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight *flight)
+/* A statement's name on the lane. Most are of the first generation, whose names are made once. */
+static const char *
+name_of(const struct dbt__lane *lane, unsigned known, char to[DBT__NAME_SIZE])
+{
+	const struct dbt__known *statement = &lane->worker->known[known];
+
+	if (lane->generation[known] == 0)
+		return statement->name;
+	dbt__known_name(statement->stmt, known, lane->generation[known], to);
+	return to;
+}
+
+/* Prepare it unless that was done. Its name, for which there may be need of room. */
+static const char *
+put_prepared(struct dbt__lane *lane, struct dbt__flight *flight, unsigned known,
+    char room[DBT__NAME_SIZE])
+{
+	struct w_buf *out = &lane->channel.out;
+	const char *name = name_of(lane, known, room);
+
+	if (lane->prepared[known] != 0)
+		return name;
+	dbt__put_parse(out, name, lane->worker->known[known].sql);
+	dbt__put_describe(out, name);
+	lane->prepared[known] = 1;
+	flight->parses[flight->parse_count++] = known;
+	dbt__count(lane->worker, DBT_PREPARED);
+	return name;
+}
+
+/* A statement that fails when the node has not replayed a position, so that what follows is skipped. */
+const struct dbt_stmt dbt__guard_stmt = { "weir_guard",
+	"SELECT 1 / coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false)::int,"
+	" pg_last_wal_replay_lsn()", 1 };
+
+static void
+put_guard(struct dbt__lane *lane, struct dbt__flight *flight, uint64_t position)
+{
+	unsigned known = dbt__known_index(lane->worker, &dbt__guard_stmt);
+	char room[DBT__NAME_SIZE], text[DBT_POSITION_SIZE];
+	struct w_view param = { text, 0 };
+	const char *name = put_prepared(lane, flight, known, room);
+
+	param.len = (size_t)snprintf(text, sizeof(text), "%X/%X", (unsigned)(position >> 32),
+	    (unsigned)position);
+	dbt__put_bind(&lane->channel.out, name, &param, 1);
+	dbt__put_execute(&lane->channel.out, 0);
+	flight->guarded = true;
+}
+
+static void
+put_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight *flight)
 {
 	const struct dbt_stmt *stmt = job->stmt;
-	const char *const *values;
-	char name[64];
+	struct w_buf *out = &lane->channel.out;
+	char room[DBT__NAME_SIZE];
+	const char *name = "";
 
-	if (flight->known >= lane->prepared_size)
-		grow_prepared(lane, lane->worker->known_size);
-	snprintf(name, sizeof(name), "%.40s_%u_%u", stmt->name, flight->known,
-	    lane->generation[flight->known]);
 	flight->generation = lane->generation[flight->known];
-	values = dbt__params_fill(lane->worker, stmt, job->params);
-	if (job->unnamed)
-		return PQsendQueryParams(lane->conn, stmt->sql, (int)stmt->params, NULL, values,
-		    NULL, NULL, 0) != 0 && send_sync(lane->conn) != 0;
-	if (lane->prepared[flight->known] == 0) {
-		flight->prepares = true;
-		if (PQsendPrepare(lane->conn, name, stmt->sql, 0, NULL) == 0)
-			return false;
-		lane->prepared[flight->known] = 1;
-		dbt__count(lane->worker, DBT_PREPARED);
+	if (job->guard)
+		put_guard(lane, flight, job->needed);
+	if (job->unnamed) {
+		dbt__put_parse(out, name, stmt->sql);
+		dbt__put_describe(out, name);
+	} else {
+		name = put_prepared(lane, flight, flight->known, room);
 	}
-	return PQsendQueryPrepared(lane->conn, name, (int)stmt->params, values, NULL,
-	    NULL, 0) != 0 && send_sync(lane->conn) != 0;
+	if (!job->describes) {
+		dbt__put_bind(out, name, job->params, stmt->params);
+		dbt__put_execute(out, job->portion);
+	}
+	flight->portions = job->portion > 0;
+	if (flight->portions)
+		dbt__put_flush(out);
+	else
+		dbt__put_sync(out);
 }
 
-static bool
+static void
 send_job(struct dbt__lane *lane, struct dbt__job *job)
 {
-	struct dbt__flight *flight = flight_at(lane, lane->count);
+	struct dbt__flight *flight = dbt__lane_flight(lane, lane->count);
 
 	*flight = (struct dbt__flight){ .known = dbt__known_index(lane->worker, job->stmt) };
-	if (!send_unit(lane, job, flight))
-		return false;
+	if (lane->worker->known_size > lane->prepared_size)
+		grow_prepared(lane, lane->worker->known_size);
+	put_unit(lane, job, flight);
 	flight->job = job;
 	job->flight = flight;
 	if (lane->count++ == 0)
 		lane->head_since = lane->worker->loop->now;
 	lane->worker->in_flight++;
 	dbt__move(lane->worker, DBT_IN_FLIGHT, 1);
-	return true;
+}
+
+void
+dbt__lane_dirty(struct dbt__lane *lane)
+{
+	if (w_list_empty(&lane->dirty))
+		w_list_push(&lane->worker->dirty, &lane->dirty);
+}
+
+void
+dbt__lane_next(struct dbt__lane *lane, bool more)
+{
+	struct dbt__flight *flight = dbt__lane_flight(lane, 0);
+
+	W_ASSERT(lane->state == DBT__OPEN && lane->count == 1);
+	dbt__rows_clear(flight->rows);
+	lane->head_since = lane->worker->loop->now;
+	if (more) {
+		dbt__put_execute(&lane->channel.out, flight->job->portion);
+		dbt__put_flush(&lane->channel.out);
+	} else {
+		dbt__put_sync(&lane->channel.out);
+	}
+	dbt__lane_dirty(lane);
+	w_loop_again(lane->worker->loop);
 }
 
 void
@@ -376,21 +446,20 @@ dbt__lane_give(struct dbt__lane *lane, struct dbt__job *job)
 {
 	W_ASSERT(lane->state == DBT__OPEN && lane->count + lane->todo_count <= lane->mask);
 	job->lane = lane;
-	if (job->begins) {
+	if (dbt__job_takes(job)) {
 		lane->taken = true;
 		lane->pool->taken++;
 	}
 	w_list_push(&lane->todo, &job->node);
 	lane->todo_count++;
-	if (w_list_empty(&lane->dirty))
-		w_list_push(&lane->worker->dirty, &lane->dirty);
+	dbt__lane_dirty(lane);
 }
 
 void
 dbt__lane_release(struct dbt__lane *lane)
 {
 	lane->tx = NULL;
-	if (PQtransactionStatus(lane->conn) != PQTRANS_IDLE || lane->count > 0) {
+	if (lane->status != 'I' || lane->count > 0) {
 		dbt__lane_lose(lane, "left inside a transaction");
 		return;
 	}
@@ -399,120 +468,7 @@ dbt__lane_release(struct dbt__lane *lane)
 	lane->worker->pump = true;
 }
 
-/* ---- receiving ---- */
-
-static void
-unit_done(struct dbt__lane *lane)
-{
-	struct dbt_worker *worker = lane->worker;
-	struct dbt__flight flight = *flight_at(lane, 0);
-	w_usec now = worker->loop->now;
-
-	dbt__known_cost(worker, flight.known, now - lane->head_since);
-	*flight_at(lane, 0) = (struct dbt__flight){ 0 };
-	lane->head = (lane->head + 1) & lane->mask;
-	lane->count--;
-	lane->head_since = lane->idle_since = now;
-	set_stuck(lane, false);
-	worker->in_flight--;
-	dbt__move(worker, DBT_IN_FLIGHT, -1);
-	if (worker->queued > 0)
-		worker->pump = true;
-	if (flight.prepares && flight.known < lane->prepared_size)
-		lane->prepared[flight.known] = 0; /* it failed */
-	if (flight.job != NULL)
-		dbt__job_answer(flight.job, lane, &flight);
-	clear_flight(&flight);
-}
-
-static void
-take_error(struct dbt__lane *lane, struct dbt__flight *flight, PGresult *result)
-{
-	if (dbt__sqlstate_of(result)[0] == '\0') {
-		/* libpq's own words: the connection is gone, on_ready() sees that. */
-		PQclear(result);
-		return;
-	}
-	lane->ended |= dbt__is_goodbye(result);
-	if (flight->error == NULL)
-		flight->error = result;
-	else
-		PQclear(result);
-}
-
-/* Somebody threw prepared statements away. */
-static void
-note_command(struct dbt__lane *lane, PGresult *result)
-{
-	const char *tag = PQcmdStatus(result);
-
-	if (strncmp(tag, "DEALLOCATE", 10) == 0 || strncmp(tag, "DISCARD", 7) == 0)
-		forget_all(lane);
-}
-
-/* False: this lane cannot be understood any more. */
-static bool
-take_result(struct dbt__lane *lane, PGresult *result)
-{
-	struct dbt__flight *flight = flight_at(lane, 0);
-
-	lane->polls = 0;
-	lane->fed = 0;
-	switch (PQresultStatus(result)) {
-	case PGRES_PIPELINE_SYNC:
-		PQclear(result);
-		unit_done(lane);
-		return true;
-	case PGRES_TUPLES_OK:
-	case PGRES_COMMAND_OK:
-	case PGRES_EMPTY_QUERY:
-		PQclear(flight->result);
-		flight->result = flight->prepares ? NULL : result;
-		if (flight->prepares)
-			PQclear(result);
-		else if (PQresultStatus(result) == PGRES_COMMAND_OK)
-			note_command(lane, result);
-		flight->prepares = false;
-		return true;
-	case PGRES_PIPELINE_ABORTED:
-		PQclear(result);
-		return true;
-	case PGRES_FATAL_ERROR:
-		take_error(lane, flight, result);
-		return true;
-	default:
-		PQclear(result);
-		return false;
-	}
-}
-
-/* All results that are here. False: give the lane up. */
-static bool
-take_results(struct dbt__lane *lane)
-{
-	unsigned empty = 0;
-
-	while (lane->state == DBT__OPEN && lane->count > 0 && !PQisBusy(lane->conn)) {
-		PGresult *result = PQgetResult(lane->conn);
-		bool gone = PQstatus(lane->conn) != CONNECTION_OK;
-
-		if (result == NULL) {
-			/* One ends each statement; more mean that libpq waits for nothing. */
-			if (++empty > 2)
-				return false;
-			continue;
-		}
-		empty = 0;
-		if (gone && PQresultStatus(result) == PGRES_FATAL_ERROR &&
-		    dbt__sqlstate_of(result)[0] == '\0') {
-			PQclear(result);
-			return false;
-		}
-		if (!take_result(lane, result))
-			return false;
-	}
-	return true;
-}
+/* ---- last words ---- */
 
 void
 dbt__lane_hear_out(struct dbt__lane *lane, const char *why)
@@ -521,10 +477,9 @@ dbt__lane_hear_out(struct dbt__lane *lane, const char *why)
 		dbt__lane_lose(lane, why);
 		return;
 	}
-	(void)PQconsumeInput(lane->conn);
-	if (lane->count == 0)
-		(void)PQisBusy(lane->conn); /* reads notices and goodbyes */
-	(void)take_results(lane);
+	(void)dbt__channel_read(&lane->channel);
+	(void)dbt__lane_take(lane);
+	dbt__doubt(lane->worker, lane->pool->node);
 	dbt__lane_lose(lane, lane->ended ? "the server said goodbye" : why);
 }
 
@@ -533,13 +488,13 @@ dbt__lane_hear_out(struct dbt__lane *lane, const char *why)
 static void
 flush(struct dbt__lane *lane)
 {
-	int rc = PQflush(lane->conn);
+	int rc = dbt__channel_write(&lane->channel);
 
 	if (rc < 0) {
 		dbt__lane_hear_out(lane, "cannot send");
 		return;
 	}
-	lane->blocked = rc > 0;
+	lane->blocked = rc == 0;
 	dbt__watch_set(&lane->watch, PQsocket(lane->conn),
 	    UV_READABLE | (lane->blocked ? UV_WRITABLE : 0));
 }
@@ -560,105 +515,109 @@ is_over(const struct dbt__lane *lane)
 	return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
-/* Something has come unasked: a notice, a parameter, a goodbye, or the end. */
-static bool
-is_still_fine(struct dbt__lane *lane)
-{
-	if (PQconsumeInput(lane->conn) == 0)
-		return false;
-	(void)PQisBusy(lane->conn);
-	return !lane->ended && PQstatus(lane->conn) == CONNECTION_OK;
-}
+static void drain(struct dbt__lane *lane);
 
 void
 dbt__lane_send(struct dbt__lane *lane)
 {
-	bool many = lane->todo_count > 1;
 	struct w_list *node;
 
-	if (is_over(lane) && !is_still_fine(lane)) {
-		dbt__lane_hear_out(lane, "the connection was lost");
+	/* What has come unasked is a notice, a setting, a goodbye, or the end. */
+	if (lane->hungry || is_over(lane))
+		drain(lane);
+	if (lane->state != DBT__OPEN)
 		return;
-	}
-	if (many)
-		cork(lane, 1);
 	while ((node = w_list_shift(&lane->todo)) != NULL) {
-		struct dbt__job *job = w_list_entry(node, struct dbt__job, node);
-
 		lane->todo_count--;
-		if (!send_job(lane, job)) {
-			/* It has no Sync behind it, so it cannot have had an effect. */
-			dbt__job_lost(job, lane, NULL, false);
-			dbt__lane_hear_out(lane, "cannot send");
-			return;
-		}
+		send_job(lane, w_list_entry(node, struct dbt__job, node));
 	}
-	if (many)
-		cork(lane, 0);
 	flush(lane);
 }
 
 /* ---- readiness ---- */
 
-/*
- * libpq keeps a result in memory until it is complete and does not tell how much it has. So
- * when one goes on and on, what comes in is counted.
- */
-static bool
-is_flooded(struct dbt__lane *lane)
-{
-	int bytes = 0;
-
-	if (lane->count == 0 || ++lane->polls < COUNT_AFTER)
-		return false;
-	if (ioctl(PQsocket(lane->conn), FIONREAD, &bytes) == 0 && bytes > 0)
-		lane->fed += (uint64_t)bytes;
-	return lane->pool->class != DBT__WRITE &&
-	    lane->fed > lane->worker->options->max_rows_bytes * 2;
-}
-
 static void
-refuse_flood(struct dbt__lane *lane)
+drain(struct dbt__lane *lane)
 {
-	struct dbt__flight *flight = flight_at(lane, 0);
+	int rc = dbt__channel_read(&lane->channel);
+	bool sane = dbt__lane_take(lane);
 
-	if (flight->job != NULL) {
-		dbt__count(lane->worker, DBT_TOO_BIG);
-		dbt__job_finish(flight->job, -W_ETOOBIG);
-		flight->job = NULL;
+	if (lane->state != DBT__OPEN)
+		return;
+	if (rc < 0 || lane->ended || !sane) {
+		dbt__lane_hear_out(lane, sane ? "the connection was lost" :
+		    "the server's messages make no sense");
+		return;
 	}
-	dbt__lane_lose(lane, "a result over max_rows_bytes");
+	if (lane->count == 0 && !lane->taken && lane->status != 'I') {
+		dbt__lane_lose(lane, "a statement left it inside a transaction");
+		return;
+	}
+	lane->hungry = rc > 0;
+	if (lane->hungry) {
+		dbt__lane_dirty(lane);
+		w_loop_again(lane->worker->loop);
+	}
 }
 
 static void
 on_ready(void *arg, int events)
 {
 	struct dbt__lane *lane = arg;
-	bool alive;
 
-	if ((events & UV_READABLE) != 0) {
-		if (is_flooded(lane)) {
-			refuse_flood(lane);
-			return;
-		}
-		alive = PQconsumeInput(lane->conn) == 1;
-		if (lane->count == 0)
-			(void)PQisBusy(lane->conn); /* reads notices and goodbyes */
-		alive = take_results(lane) && alive;
-		if (lane->state != DBT__OPEN)
-			return;
-		if (!alive || lane->ended || PQstatus(lane->conn) != CONNECTION_OK) {
-			dbt__lane_hear_out(lane, "the connection was lost");
-			return;
-		}
-		if (lane->count == 0 && !lane->taken &&
-		    PQtransactionStatus(lane->conn) != PQTRANS_IDLE) {
-			dbt__lane_lose(lane, "a statement left it inside a transaction");
-			return;
-		}
-	}
-	if ((events & UV_WRITABLE) != 0)
+	if ((events & UV_READABLE) != 0)
+		drain(lane);
+	if (lane->state == DBT__OPEN && (events & UV_WRITABLE) != 0)
 		flush(lane);
+}
+
+/* ---- canceling ---- */
+
+static void
+on_thread(uv_work_t *uv)
+{
+	struct dbt__cancel *cancel = uv->data;
+	char why[128];
+
+	(void)PQcancel(cancel->request, why, sizeof(why));
+}
+
+static void
+on_canceled(uv_work_t *uv, int status W_UNUSED)
+{
+	struct dbt__cancel *cancel = uv->data;
+
+	canceling--;
+	if (cancel->lane != NULL) {
+		w_loop_enter(cancel->lane->worker->loop);
+		cancel->lane->cancel = NULL;
+		cancel->lane->canceled = cancel->lane->count > 0;
+	}
+	PQfreeCancel(cancel->request);
+	free(cancel);
+}
+
+void
+dbt__lane_cancel(struct dbt__lane *lane)
+{
+	struct dbt_worker *worker = lane->worker;
+	struct dbt__cancel *cancel;
+
+	W_ASSERT(lane->pool->class != DBT__WRITE);
+	if (lane->state != DBT__OPEN || lane->cancel != NULL || canceling >= CANCELS_MOST)
+		return;
+	cancel = w_xcalloc(1, sizeof(*cancel));
+	*cancel = (struct dbt__cancel){ .lane = lane,
+		.request = PQgetCancel(lane->conn), .uv.data = cancel };
+	if (cancel->request == NULL ||
+	    uv_queue_work(&worker->loop->uv, &cancel->uv, on_thread, on_canceled) < 0) {
+		PQfreeCancel(cancel->request);
+		free(cancel);
+		return;
+	}
+	lane->cancel = cancel;
+	canceling++;
+	dbt__count(worker, DBT_CANCELS);
 }
 
 /* ---- looking after it ---- */
@@ -669,7 +628,7 @@ move_away(struct dbt__lane *lane, struct dbt__flight *flight)
 {
 	struct dbt__job *job = flight->job;
 
-	if (job == NULL || job->moved || job->tx != NULL)
+	if (job == NULL || job->moved || dbt__job_alone(job))
 		return;
 	flight->job = NULL;
 	job->moved = true;
@@ -679,22 +638,25 @@ move_away(struct dbt__lane *lane, struct dbt__flight *flight)
 }
 
 /*
- * The head takes long. Those behind it need not wait. If it is known to be fast, or is not
- * known at all, it may be the node that is slow: it gets a second chance elsewhere too.
+ * The head takes long. Those behind it need not wait. If it is known to be fast, or is not known
+ * at all, it may be the node that is slow: it gets a second chance elsewhere, too, but on a slow lane,
+ * where it holds up nobody.
  */
 static void
 get_stuck(struct dbt__lane *lane, w_usec age)
 {
-	struct dbt__flight *head = flight_at(lane, 0);
-	bool moved = head->job != NULL && head->job->moved;
+	struct dbt__flight *head = dbt__lane_flight(lane, 0);
+	w_usec cost = lane->worker->known[head->known].cost;
 
-	set_stuck(lane, true);
+	dbt__lane_set_stuck(lane, true);
 	for (unsigned i = lane->count - 1; i > 0; i--)
-		move_away(lane, flight_at(lane, i));
-	if (!moved && lane->worker->known[head->known].cost <= DBT__FAST_COST)
-		move_away(lane, head);
-	else
+		move_away(lane, dbt__lane_flight(lane, i));
+	if (cost == 0 || cost > DBT__FAST_COST)
 		dbt__known_slow(lane->worker, head->known, age);
+	if (cost > DBT__FAST_COST || head->job == NULL)
+		return;
+	head->job->suspect = true;
+	move_away(lane, head);
 }
 
 void
@@ -703,11 +665,17 @@ dbt__lane_check(struct dbt__lane *lane, w_usec now)
 	bool write = lane->pool->class == DBT__WRITE;
 	w_usec grace = write ? DBT__WRITE_GRACE : DBT__READ_GRACE;
 	w_usec age = now - lane->head_since;
+	const struct dbt__flight *head;
 
 	if (lane->state != DBT__OPEN || lane->count == 0 || age < DBT__STUCK)
 		return;
-	if (flight_at(lane, 0)->job == NULL && age > grace)
+	head = dbt__lane_flight(lane, 0);
+	if (head->job != NULL && head->job->portion_here)
+		return; /* it waits for us */
+	if (head->job == NULL && age > grace && (write || age > 2 * grace))
 		dbt__lane_lose(lane, "nobody waits any more for what it does");
+	else if (head->job == NULL && age > grace && !lane->canceled)
+		dbt__lane_cancel(lane);
 	else if (!write && !lane->stuck)
 		get_stuck(lane, age);
 }

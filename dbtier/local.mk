@@ -6,16 +6,22 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/agent.h \
 	%D%/agent_files.c \
 	%D%/agent_probe.c \
+	%D%/channel.c \
+	%D%/channel.h \
 	%D%/conninfo.c \
 	%D%/dbtier.h \
 	%D%/dial.c \
 	%D%/dial.h \
 	%D%/job.c \
 	%D%/lane.c \
+	%D%/lane_in.c \
+	%D%/once.c \
 	%D%/pool.c \
+	%D%/position.c \
 	%D%/probe.c \
 	%D%/probe.h \
 	%D%/rows.c \
+	%D%/rows.h \
 	%D%/schema.c \
 	%D%/sqlstate.c \
 	%D%/sqlstate.h \
@@ -25,6 +31,8 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/topology.c \
 	%D%/topology.h \
 	%D%/tx.c \
+	%D%/wire.c \
+	%D%/wire.h \
 	%D%/worker.c \
 	%D%/worker.h
 

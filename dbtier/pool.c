@@ -5,8 +5,12 @@
  *	slow    an idle lane, else a new one, else the least loaded, on fit replicas
  *	write   the same on the primary
  *
+ * A read with a position runs where that is known to be replayed, else where a guard asks first, else
+ * on the primary in force.
+ *
  * No replica fit, or none that lets us in: the primary serves reads, in read-only sessions.
  */
+#include "dbtier/topology.h"
 #include "dbtier/worker.h"
 
 #define DIALS_AT_ONCE 4
@@ -81,30 +85,67 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 	}
 }
 
+/* Whether a node has replayed what a job wants to see: known, worth asking, or not. */
+enum fresh { FRESH_KNOWN, FRESH_ASK, FRESH_NOT };
+
+static enum fresh
+fresh_of(const struct dbt_worker *worker, const struct dbt__job *job, unsigned node)
+{
+	if (job->needed == 0 || worker->replayed[node] >= job->needed ||
+	    dbt__node_has(dbt_topology_get(worker->dbt), node, job->after))
+		return FRESH_KNOWN;
+	return worker->loop->now >= worker->guard_after[node] ? FRESH_ASK : FRESH_NOT;
+}
+
 static void
-look_at_replicas(struct dbt_worker *worker, const struct dbt__job *job, struct offer *offer)
+look_at_replicas(struct dbt_worker *worker, const struct dbt__job *job, enum fresh fresh,
+    struct offer *offer)
 {
 	unsigned first = worker->rotate++;
 
 	for (unsigned i = 0; i < worker->replica_count; i++) {
 		unsigned node = worker->replicas[(first + i) % worker->replica_count];
 
-		if (job->avoid != node + 1 || worker->replica_count == 1)
+		if ((job->avoid != node + 1 || worker->replica_count == 1) &&
+		    fresh_of(worker, job, node) == fresh)
 			look_at(&worker->pools[node][job->class], offer);
 	}
 }
 
 static struct offer
-look(struct dbt_worker *worker, const struct dbt__job *job)
+look(struct dbt_worker *worker, struct dbt__job *job)
 {
 	struct offer offer = { 0 };
-	int primary = job->class == DBT__WRITE ? worker->write_primary : worker->read_primary;
+	bool first = job->class == DBT__WRITE || job->needed > 0 || job->only_primary;
+	int primary = first ? worker->write_primary : worker->read_primary;
 
+	job->guard = false;
 	if (job->class != DBT__WRITE && !job->only_primary)
-		look_at_replicas(worker, job, &offer);
+		look_at_replicas(worker, job, FRESH_KNOWN, &offer);
+	/* No statement may come before a transaction sets its isolation. */
+	if (!offer.hope && job->needed > 0 && !job->only_primary && !job->begins) {
+		look_at_replicas(worker, job, FRESH_ASK, &offer);
+		job->guard = offer.hope;
+	}
 	if (!offer.hope && primary >= 0)
 		look_at(&worker->pools[primary][job->class], &offer);
 	return offer;
+}
+
+/* Why the lane is of the node that it is of. */
+static void
+count_choice(struct dbt_worker *worker, const struct dbt__job *job, const struct dbt__lane *lane)
+{
+	bool replica = worker->roles[lane->pool->node] == DBT_REPLICA;
+
+	if (job->class == DBT__WRITE || job->quiet)
+		return;
+	if (replica)
+		dbt__count(worker, job->guard ? DBT_CHOSE_GUARD :
+		    job->needed > 0 ? DBT_CHOSE_FRESH : DBT_CHOSE_REPLICA);
+	else
+		dbt__count(worker, job->needed > 0 ? DBT_CHOSE_POSITION :
+		    job->only_primary ? DBT_CHOSE_CONFLICT : DBT_CHOSE_ALONE);
 }
 
 /* Transactions leave a lane for single statements. */
@@ -114,8 +155,8 @@ may_take(const struct dbt__pool *pool)
 	return most_of(pool) < 2 || pool->taken + 1 < most_of(pool);
 }
 
-struct dbt__lane *
-dbt__pick(struct dbt_worker *worker, const struct dbt__job *job)
+static struct dbt__lane *
+pick(struct dbt_worker *worker, struct dbt__job *job)
 {
 	struct offer offer = look(worker, job);
 
@@ -124,11 +165,21 @@ dbt__pick(struct dbt_worker *worker, const struct dbt__job *job)
 			dbt__lane_dial(offer.roomy);
 		return offer.least;
 	}
-	if (job->begins)
+	if (dbt__job_takes(job))
 		return offer.idle != NULL && may_take(offer.idle->pool) ? offer.idle : NULL;
 	if (offer.idle != NULL)
 		return offer.idle;
 	return offer.roomy == NULL ? offer.least : NULL;
+}
+
+struct dbt__lane *
+dbt__pick(struct dbt_worker *worker, struct dbt__job *job)
+{
+	struct dbt__lane *lane = pick(worker, job);
+
+	if (lane != NULL)
+		count_choice(worker, job, lane);
+	return lane;
 }
 
 bool
@@ -141,7 +192,7 @@ dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job)
 
 /* Connections for those that wait, a few at a time. */
 static void
-dial_for(struct dbt_worker *worker, const struct dbt__job *job, unsigned waiting)
+dial_for(struct dbt_worker *worker, struct dbt__job *job, unsigned waiting)
 {
 	struct offer offer;
 

@@ -49,27 +49,43 @@ dbt__sqlstate_of(const PGresult *result)
 	return field(result, PG_DIAG_SQLSTATE);
 }
 
-void
-dbt__sql_error_set(struct dbt_sql_error *error, const PGresult *result)
-{
-	if (error == NULL)
-		return;
-	snprintf(error->sqlstate, sizeof(error->sqlstate), "%.5s", field(result, PG_DIAG_SQLSTATE));
-	snprintf(error->message, sizeof(error->message), "%.*s", (int)sizeof(error->message) - 1,
-	    field(result, PG_DIAG_MESSAGE_PRIMARY));
-}
-
 bool
 dbt__is_goodbye(const PGresult *result)
 {
 	return strcmp(field(result, PG_DIAG_SEVERITY_NONLOCALIZED), "FATAL") == 0;
 }
 
-bool
-dbt__is_stale_plan(const PGresult *result)
+/* As much of it as there is room for. */
+static void
+keep(struct w_view text, char *to, size_t size)
 {
-	return strcmp(dbt__sqlstate_of(result), "0A000") == 0 &&
-	    strcmp(field(result, PG_DIAG_SOURCE_FUNCTION), "RevalidateCachedQuery") == 0;
+	(void)w_view_copy(w_view_sub(text, 0, size - 1), to, size);
+}
+
+void
+dbt__error_keep(const struct dbt__said *said, struct dbt__error *ret)
+{
+	ret->goodbye = w_view_eq(said->severity, W_VIEW("FATAL")) ||
+	    w_view_eq(said->severity, W_VIEW("PANIC"));
+	keep(said->sqlstate, ret->sqlstate, sizeof(ret->sqlstate));
+	keep(said->routine, ret->routine, sizeof(ret->routine));
+	keep(said->message, ret->message, sizeof(ret->message));
+}
+
+void
+dbt__sql_error_set(struct dbt_sql_error *to, const struct dbt__error *error)
+{
+	if (to == NULL || error == NULL)
+		return;
+	memcpy(to->sqlstate, error->sqlstate, sizeof(to->sqlstate));
+	memcpy(to->message, error->message, sizeof(to->message));
+}
+
+bool
+dbt__is_stale_plan(const struct dbt__error *error)
+{
+	return strcmp(error->sqlstate, "0A000") == 0 &&
+	    strcmp(error->routine, "RevalidateCachedQuery") == 0;
 }
 
 bool
@@ -90,7 +106,7 @@ dbt__is_standby_only(const char *state)
 }
 
 bool
-dbt__is_unreplicated(const PGresult *notice)
+dbt__is_unreplicated(const struct dbt__said *notice)
 {
-	return strcmp(field(notice, PG_DIAG_SOURCE_FUNCTION), "SyncRepWaitForLSN") == 0;
+	return w_view_eq(notice->routine, W_VIEW("SyncRepWaitForLSN"));
 }

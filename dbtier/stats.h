@@ -20,6 +20,20 @@
 	    "Time from the call to its result.")                                                  \
 	X(DBT_WAIT_TIME, HISTOGRAM, "weir_db_wait_seconds", "",                                   \
 	    "Time that statements waited for a lane, of those that had to.")                      \
+	X(DBT_CHOSE_REPLICA, COUNTER, "weir_db_choices_total", "node=\"replica\",reason=\"fit\"",     \
+	    "Which kind of node reads were given to, and why.")                                   \
+	X(DBT_CHOSE_FRESH, COUNTER, "weir_db_choices_total", "node=\"replica\",reason=\"position_known\"", \
+	    "Which kind of node reads were given to, and why.")                                   \
+	X(DBT_CHOSE_GUARD, COUNTER, "weir_db_choices_total", "node=\"replica\",reason=\"position_asked\"", \
+	    "Which kind of node reads were given to, and why.")                                   \
+	X(DBT_CHOSE_POSITION, COUNTER, "weir_db_choices_total", "node=\"primary\",reason=\"position\"", \
+	    "Which kind of node reads were given to, and why.")                                   \
+	X(DBT_CHOSE_CONFLICT, COUNTER, "weir_db_choices_total", "node=\"primary\",reason=\"replica_failed\"", \
+	    "Which kind of node reads were given to, and why.")                                   \
+	X(DBT_CHOSE_ALONE, COUNTER, "weir_db_choices_total", "node=\"primary\",reason=\"no_replica\"", \
+	    "Which kind of node reads were given to, and why.")                                   \
+	X(DBT_EXPIRED, COUNTER, "weir_db_replies_expired_total", "",                              \
+	    "Keys of exactly-once writes that were removed after reply_ttl.")                     \
 	X(DBT_QUEUED, GAUGE, "weir_db_queue_length", "", "Statements waiting for a lane.")        \
 	X(DBT_IN_FLIGHT, GAUGE, "weir_db_in_flight", "", "Statements sent and not answered.")     \
 	X(DBT_LANES_READ, GAUGE, "weir_db_lanes", "kind=\"read\"", "Open connections.")           \
@@ -40,6 +54,17 @@
 	    "Statements that had to wait because no node was fit for them.")                      \
 	X(DBT_TIMEOUTS, COUNTER, "weir_db_timeouts_total", "", "Statements over their deadline.") \
 	X(DBT_IN_DOUBT, COUNTER, "weir_db_in_doubt_total", "", "Writes whose outcome is unknown.") \
+	X(DBT_CANCELS, COUNTER, "weir_db_cancels_total", "", "Reads that the server was asked to end.") \
+	X(DBT_GUARDS_FAILED, COUNTER, "weir_db_guards_failed_total", "",                          \
+	    "Reads that went to the primary, since the replica that was asked was not far enough.") \
+	X(DBT_POSITIONS_ASKED, COUNTER, "weir_db_positions_total", "",                            \
+	    "Times that the primary was asked where its log stands.")                             \
+	X(DBT_POSITIONS_MISSED, COUNTER, "weir_db_positions_missed_total", "",                    \
+	    "Times that it gave no answer in time; the client's reads go to the primary then.")   \
+	X(DBT_REPLAYS, COUNTER, "weir_db_replays_total", "",                                      \
+	    "Writes that had been done before, answered with what they returned then.")           \
+	X(DBT_DOUBTS_RESOLVED, COUNTER, "weir_db_doubts_resolved_total", "",                      \
+	    "Exactly-once writes that were in doubt and were sent again with their key.")         \
 	X(DBT_REFUSED, COUNTER, "weir_db_refused_total", "", "Statements refused, queue full.")   \
 	X(DBT_TOO_BIG, COUNTER, "weir_db_too_big_total", "", "Results over max_rows_bytes.")
 
@@ -57,6 +82,9 @@
 	    "Whole seconds since a node answered a probe.")
 /* clang-format on */
 
+/* One per statement, named when it is seen first; the last one is for the rest. */
+#define DBT_STATEMENTS_MAX 128
+
 enum dbt__metric { DBT_METRICS(W_METRIC_ENUM) DBT_METRIC_COUNT };
 enum dbt__node_metric { DBT_NODE_METRICS(W_METRIC_ENUM) DBT_NODE_METRIC_COUNT };
 
@@ -65,6 +93,13 @@ static inline unsigned
 dbt__node_metric(enum dbt__node_metric metric, unsigned nodes, unsigned node)
 {
 	return (unsigned)DBT_METRIC_COUNT + (unsigned)metric * nodes + node;
+}
+
+/* Id of the first of the statements' metrics. */
+static inline unsigned
+dbt__statement_metric(unsigned nodes)
+{
+	return dbt__node_metric(DBT_NODE_METRIC_COUNT, nodes, 0);
 }
 
 #endif

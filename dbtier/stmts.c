@@ -1,4 +1,7 @@
-/* The statements that a worker has seen, what they cost, and their parameters. */
+/* The statements that a worker has seen, and what they cost. */
+#include <stdio.h>
+
+#include "common/buf.h"
 #include "dbtier/worker.h"
 
 #define KNOWN_LEAST 64
@@ -33,6 +36,13 @@ grow(struct dbt_worker *worker)
 		insert(worker, i);
 }
 
+void
+dbt__known_name(const struct dbt_stmt *stmt, unsigned index, unsigned generation,
+    char to[DBT__NAME_SIZE])
+{
+	snprintf(to, DBT__NAME_SIZE, "%.40s_%u_%u", stmt->name, index, generation);
+}
+
 /* A statement whose text is another than before is a new one, wherever it lives. */
 unsigned
 dbt__known_index(struct dbt_worker *worker, const struct dbt_stmt *stmt)
@@ -50,7 +60,14 @@ dbt__known_index(struct dbt_worker *worker, const struct dbt_stmt *stmt)
 	}
 	if (worker->known_count == worker->known_size)
 		grow(worker);
-	worker->known[worker->known_count] = (struct dbt__known){ .stmt = stmt, .sql = stmt->sql };
+	worker->known[worker->known_count] = (struct dbt__known){
+		.stmt = stmt,
+		.sql = stmt->sql,
+		.metric = w_meter_named(worker->meter,
+		    worker->metrics + dbt__statement_metric(worker->nodes), DBT_STATEMENTS_MAX,
+		    "statement", stmt->name),
+	};
+	dbt__known_name(stmt, worker->known_count, 0, worker->known[worker->known_count].name);
 	insert(worker, worker->known_count);
 	return worker->known_count++;
 }
@@ -69,6 +86,7 @@ dbt__known_cost(struct dbt_worker *worker, unsigned index, w_usec cost)
 {
 	struct dbt__known *known = &worker->known[index];
 
+	w_meter_observe(worker->meter, known->metric, cost);
 	known->cost += (cost - known->cost) >> COST_SHIFT;
 	judge(known);
 }
@@ -82,28 +100,51 @@ dbt__known_slow(struct dbt_worker *worker, unsigned index, w_usec cost)
 	judge(known);
 }
 
-const char *const *
-dbt__params_fill(struct dbt_worker *worker, const struct dbt_stmt *stmt,
-    const struct w_view *params)
+/*
+ * Two statements in one: the effect, and the row that keeps what it returned. An effect that cannot
+ * stand in a WITH (no RETURNING, a WITH of its own that writes) is PostgreSQL's to refuse.
+ */
+const struct dbt_stmt *
+dbt__known_once(struct dbt_worker *worker, const struct dbt_stmt *stmt)
 {
-	size_t size = stmt->params * sizeof(char *);
-	const char **values;
-	char *at;
+	unsigned index = dbt__known_index(worker, stmt); /* may move the table */
+	struct dbt__known *known = &worker->known[index];
+	struct dbt_stmt *once;
 
-	for (unsigned i = 0; i < stmt->params; i++)
-		size += params[i].len + 1;
-	if (size > worker->scratch_size) {
-		worker->scratch = w_xrealloc(worker->scratch, size * 2);
-		worker->scratch_size = size * 2;
+	if (known->no_once || known->once != NULL)
+		return known->no_once ? NULL : known->once;
+	once = w_xcalloc(1, sizeof(*once));
+	once->name = w_xasprintf("%.40s_once", stmt->name);
+	once->sql = w_xasprintf("WITH weir_effect AS (\n%s\n), weir_reply AS ("
+	    "INSERT INTO weir.replies (key, nth, fingerprint, rows) SELECT $%u::text, $%u::smallint,"
+	    " $%u::bytea, (SELECT array_agg(weir_effect::text) FROM weir_effect))"
+	    " SELECT * FROM weir_effect", stmt->sql, stmt->params + 1, stmt->params + 2,
+	    stmt->params + 3);
+	once->params = stmt->params + DBT__ONCE_PARAMS;
+	known->once = once;
+	return once;
+}
+
+void
+dbt__known_no_once(struct dbt_worker *worker, const struct dbt_stmt *stmt)
+{
+	unsigned index = dbt__known_index(worker, stmt);
+
+	worker->known[index].no_once = true;
+}
+
+void
+dbt__known_fini(struct dbt_worker *worker)
+{
+	for (unsigned i = 0; i < worker->known_count; i++) {
+		struct dbt_stmt *once = worker->known[i].once;
+
+		if (once == NULL)
+			continue;
+		free((void *)(uintptr_t)once->name);
+		free((void *)(uintptr_t)once->sql);
+		free(once);
 	}
-	values = (const char **)(void *)worker->scratch;
-	at = worker->scratch + stmt->params * sizeof(char *);
-	for (unsigned i = 0; i < stmt->params; i++) {
-		values[i] = params[i].ptr != NULL ? at : NULL;
-		if (params[i].len > 0)
-			memcpy(at, params[i].ptr, params[i].len);
-		at += params[i].len;
-		*at++ = '\0';
-	}
-	return values;
+	free(worker->known);
+	free(worker->known_hash);
 }

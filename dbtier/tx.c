@@ -3,7 +3,12 @@
  *
  * 1. The lane may be lost at any time; then tx->lane is NULL, and the server rolls back.
  * 2. The lane goes back to its pool only when the server says that no transaction is open.
+ * 3. With a key (once.c) it first claims the key, which makes a twin wait, and before the COMMIT stores
+ *    what its statements returned: for each "#ROWS AFFECTED", then a text for each row. When the key is
+ *    taken there is no transaction: what was stored is handed out.
  */
+#include <stdio.h>
+
 #include "dbtier/worker.h"
 
 #define ROLLBACK_TIME W_SEC
@@ -15,6 +20,12 @@ struct dbt_tx {
 	w_usec deadline;
 	int failed; /* first error of a statement: PostgreSQL runs nothing more after it */
 	struct dbt_sql_error error; /* of it */
+
+	struct dbt_position after;
+	const struct dbt_once *once;
+	struct w_buf record;   /* what the statements returned, as an array literal */
+	struct dbt_rows *kept; /* what they returned when it was committed before */
+	int at;                /* used of it */
 };
 
 /* By flags. PostgreSQL's default is read committed. */
@@ -77,32 +88,205 @@ begin_stmt(unsigned flags)
 	return flags < W_NELEM(begins) && begins[flags].sql != NULL ? &begins[flags] : NULL;
 }
 
-int
-dbt_tx_begin(struct dbt_worker *worker, unsigned flags, w_usec deadline, struct dbt_tx **ret,
+/* ---- keys ---- */
+
+static const struct dbt_stmt claim_stmt = { "weir_reply_claim",
+	"INSERT INTO weir.replies (key, nth, fingerprint) VALUES ($1, $2::smallint, $3::bytea)", 3 };
+static const struct dbt_stmt store_stmt = { "weir_reply_store",
+	"UPDATE weir.replies SET rows = $4::text[] WHERE key = $1 AND nth = $2::smallint"
+	" AND fingerprint = $3::bytea", 4 };
+
+static int
+claim(struct dbt_tx *tx, struct dbt_sql_error *error)
+{
+	struct dbt__job job = job_of(tx, &claim_stmt, error);
+	struct dbt__once_text text;
+	struct w_view params[DBT__ONCE_PARAMS];
+	int rc;
+
+	if (tx->lane == NULL)
+		return -W_ELOST;
+	dbt__once_params(tx->once, &text, params);
+	job.params = params;
+	rc = dbt__job_run(&job);
+	dbt_rows_free(&job.rows);
+	return rc;
+}
+
+/* A value in a row's text in an array literal: escaped once for each. */
+static void
+put_quoted(struct w_buf *out, struct w_view text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] == '"' || text.ptr[i] == '\\')
+			w_buf_text(out, "\\\\\\");
+		w_buf_char(out, text.ptr[i]);
+	}
+}
+
+static void
+record_row(struct w_buf *out, const struct dbt_rows *rows, int row)
+{
+	w_buf_text(out, ",\"(");
+	for (int i = 0; i < dbt_rows_columns(rows); i++) {
+		struct w_view value = dbt_rows_get(rows, row, i);
+
+		if (i > 0)
+			w_buf_char(out, ',');
+		if (value.ptr == NULL)
+			continue;
+		w_buf_text(out, "\\\"");
+		put_quoted(out, value);
+		w_buf_text(out, "\\\"");
+	}
+	w_buf_text(out, ")\"");
+}
+
+static void
+record(struct dbt_tx *tx, const struct dbt_rows *rows)
+{
+	w_buf_printf(&tx->record, "%c\"#%d %lld\"", tx->record.len > 0 ? ',' : '{',
+	    dbt_rows_count(rows), (long long)dbt_rows_affected(rows));
+	for (int i = 0; i < dbt_rows_count(rows); i++)
+		record_row(&tx->record, rows, i);
+}
+
+/* The next of the kept results. */
+static int
+replay(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_rows **ret,
     struct dbt_sql_error *error)
 {
-	const struct dbt_stmt *stmt = begin_stmt(flags);
-	struct dbt_tx *tx;
-	struct dbt__job job;
+	struct w_view header = dbt_rows_get(tx->kept, tx->at, 1);
+	long long affected;
+	char text[48];
+	int count, rc;
+
+	if (w_view_copy(header, text, sizeof(text)) < 0 ||
+	    sscanf(text, "#%d %lld", &count, &affected) != 2 || count < 0 ||
+	    count >= dbt_rows_count(tx->kept) - tx->at) {
+		if (error != NULL)
+			snprintf(error->message, sizeof(error->message),
+			    "the replay runs other statements than the first time");
+		return -W_ESQL;
+	}
+	rc = dbt__once_replay(tx->worker, stmt, tx->deadline, tx->kept, tx->at + 1, count, ret);
+	if (rc < 0)
+		return rc;
+	(*ret)->affected = affected;
+	tx->at += 1 + count;
+	return W_OK;
+}
+
+/* ---- begin ---- */
+
+static int
+begin(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_sql_error *error)
+{
+	struct dbt__job job = job_of(tx, stmt, error);
+	int rc;
+
+	job.begins = true;
+	job.after = tx->after;
+	rc = dbt__job_run(&job);
+	dbt_rows_free(&job.rows);
+	return rc;
+}
+
+static void
+free_tx(struct dbt_tx **tx)
+{
+	struct dbt_tx *old = w_steal(tx);
+
+	if (old == NULL)
+		return;
+	if (old->lane != NULL)
+		dbt__lane_release(old->lane);
+	w_buf_fini(&old->record);
+	dbt_rows_free(&old->kept);
+	free(old);
+}
+
+/* Undo, so that the lane is clean; the tx stays. */
+static int
+undo(struct dbt_tx *tx)
+{
+	struct dbt__job job = job_of(tx, &rollback_stmt, NULL);
+	int rc = W_OK;
+
+	if (tx->lane == NULL)
+		return W_OK;
+	/* There is little to wait for, and a lane that is not clean is closed. */
+	job.deadline = tx->worker->loop->now + ROLLBACK_TIME;
+	rc = dbt__job_run(&job);
+	dbt_rows_free(&job.rows);
+	if (tx->lane != NULL)
+		dbt__lane_release(w_steal(&tx->lane));
+	return rc;
+}
+
+static bool
+is_taken(const struct dbt_sql_error *error)
+{
+	return strcmp(error->sqlstate, "23505") == 0;
+}
+
+/* Begin, and claim the key: it is ours, or what is kept under it. */
+static int
+begin_once(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_sql_error *error)
+{
+	int rc;
+
+	do {
+		rc = begin(tx, stmt, error);
+		if (rc < 0)
+			return rc;
+		rc = claim(tx, error);
+		if (rc == W_OK)
+			return W_OK;
+		(void)undo(tx);
+		if (rc == -W_ECONFLICT && is_taken(error))
+			rc = dbt__once_find(tx->worker, tx->once, tx->deadline, &tx->kept);
+		/* It may have been removed just now; and a lost claim is none. */
+	} while ((rc == -W_ENOTFOUND || rc == -W_ELOST) && w_now() < tx->deadline);
+	tx->at = 1;
+	if (rc == W_OK)
+		*error = (struct dbt_sql_error){ 0 };
+	return rc;
+}
+
+int
+dbt_tx_begin(struct dbt_worker *worker, const struct dbt_begin *how, struct dbt_tx **ret,
+    struct dbt_sql_error *error)
+{
+	const struct dbt_stmt *stmt = begin_stmt(how->flags);
+	W_AUTO(free_tx) struct dbt_tx *tx = NULL;
+	struct dbt_sql_error own;
 	int rc;
 
 	if (stmt == NULL)
 		return -W_EINVAL;
 	tx = w_xcalloc(1, sizeof(*tx));
 	tx->worker = worker;
-	tx->intent = (flags & DBT_TX_READ_ONLY) != 0 ? DBT_READ : DBT_WRITE;
-	tx->deadline = deadline;
-	job = job_of(tx, stmt, error);
-	job.begins = true;
-	rc = dbt__job_run(&job);
-	PQclear(job.result);
-	if (rc < 0) {
-		free(tx);
+	tx->intent = (how->flags & DBT_TX_READ_ONLY) != 0 ? DBT_READ : DBT_WRITE;
+	tx->deadline = how->deadline;
+	tx->after = how->after;
+	tx->once = tx->intent == DBT_WRITE ? how->once : NULL;
+	tx->record.limit = worker->options->max_rows_bytes;
+	error = error != NULL ? error : &own;
+	rc = tx->once != NULL ? begin_once(tx, stmt, error) : begin(tx, stmt, error);
+	if (rc < 0)
 		return rc;
-	}
-	*ret = tx;
+	*ret = w_steal(&tx);
 	return W_OK;
 }
+
+bool
+dbt_tx_replayed(const struct dbt_tx *tx)
+{
+	return tx->kept != NULL;
+}
+
+/* ---- statements ---- */
 
 int
 dbt_tx_exec(struct dbt_tx *tx, const struct dbt_stmt *stmt, const struct w_view *params,
@@ -111,6 +295,8 @@ dbt_tx_exec(struct dbt_tx *tx, const struct dbt_stmt *stmt, const struct w_view 
 	struct dbt__job job = job_of(tx, stmt, error);
 	int rc;
 
+	if (tx->kept != NULL)
+		return replay(tx, stmt, ret, error);
 	if (tx->lane == NULL)
 		return tx->failed < 0 ? tx->failed : -W_ELOST;
 	job.params = params;
@@ -123,55 +309,107 @@ dbt_tx_exec(struct dbt_tx *tx, const struct dbt_stmt *stmt, const struct w_view 
 		}
 		return rc;
 	}
-	*ret = dbt__rows_make(&job);
+	if (tx->once != NULL)
+		record(tx, job.rows);
+	*ret = job.rows;
 	return W_OK;
 }
 
-static void
-end(struct dbt_tx **tx)
-{
-	struct dbt_tx *old = w_steal(tx);
+/* ---- the end ---- */
 
-	if (old->lane != NULL)
-		dbt__lane_release(old->lane);
-	free(old);
+/* What the statements returned, under the key. */
+static int
+start_store(struct dbt_tx *tx, struct dbt__job *store, struct dbt__once_text *text,
+    struct w_view params[DBT__ONCE_PARAMS + 1])
+{
+	w_buf_text(&tx->record, tx->record.len > 0 ? "}" : "{}");
+	if (w_buf_broken(&tx->record))
+		return -W_ETOOBIG;
+	dbt__once_params(tx->once, text, params);
+	params[DBT__ONCE_PARAMS] = w_buf_get(&tx->record);
+	store->params = params;
+	return dbt__job_start(store);
+}
+
+/* All in one round trip. */
+static int
+store_and_commit(struct dbt_tx *tx, struct dbt_sql_error *error)
+{
+	struct dbt_sql_error stored_error;
+	struct dbt__job store = job_of(tx, &store_stmt, &stored_error);
+	struct dbt__job commit = job_of(tx, &commit_stmt, error);
+	struct w_view params[DBT__ONCE_PARAMS + 1];
+	struct dbt__once_text text;
+	int rc, stored = W_OK;
+
+	if (tx->once != NULL) {
+		rc = start_store(tx, &store, &text, params);
+		if (rc < 0)
+			return rc;
+	}
+	commit.commits = true;
+	(void)dbt__job_start(&commit); /* of a transaction: it cannot fail */
+	rc = dbt__job_wait(&commit);
+	if (tx->once != NULL)
+		stored = dbt__job_wait(&store);
+	/* PostgreSQL answers the COMMIT of a failed transaction with success and this tag. */
+	if (rc == W_OK && strcmp(commit.rows->tag, "ROLLBACK") == 0) {
+		rc = stored < 0 ? stored : -W_ESQL;
+		if (stored < 0 && error != NULL)
+			*error = stored_error;
+	}
+	dbt_rows_free(&store.rows);
+	dbt_rows_free(&commit.rows);
+	return rc;
+}
+
+/* Was it committed? Whoever can claim the key knows that it was not, and will not be. */
+static int
+resolve(struct dbt_tx *tx)
+{
+	struct dbt_sql_error error;
+	int rc;
+
+	dbt__count(tx->worker, DBT_DOUBTS_RESOLVED);
+	do {
+		(void)undo(tx);
+		rc = begin(tx, &begins[0], &error);
+		if (rc == W_OK)
+			rc = claim(tx, &error);
+	} while ((rc == -W_ELOST || rc == -W_EINDOUBT) && w_now() < tx->deadline);
+	(void)undo(tx);
+	if (rc == -W_ECONFLICT && is_taken(&error))
+		return dbt__once_find(tx->worker, tx->once, tx->deadline, &tx->kept);
+	return rc == W_OK ? -W_ELOST : -W_EINDOUBT;
 }
 
 int
-dbt_tx_commit(struct dbt_tx **tx, struct dbt_sql_error *error)
+dbt_tx_commit(struct dbt_tx **tx, struct dbt_position *ret, struct dbt_sql_error *error)
 {
-	struct dbt__job job = job_of(*tx, &commit_stmt, error);
-	int rc = (*tx)->failed < 0 ? (*tx)->failed : -W_ELOST;
+	W_AUTO(free_tx) struct dbt_tx *old = w_steal(tx);
+	struct dbt_worker *worker = old->worker;
+	w_usec deadline = old->deadline;
+	int rc = old->failed < 0 ? old->failed : -W_ELOST;
 
+	if (error != NULL)
+		*error = old->error;
 	/* After ROLLBACK TO a savepoint there is something to commit again. */
-	if ((*tx)->lane == NULL || PQtransactionStatus((*tx)->lane->conn) != PQTRANS_INTRANS) {
-		if (error != NULL)
-			*error = (*tx)->error;
-		dbt_tx_rollback(tx);
+	if (old->kept == NULL && (old->lane == NULL || old->lane->status != 'T')) {
+		(void)undo(old);
 		return rc;
 	}
-	job.commits = true;
-	rc = dbt__job_run(&job);
-	/* PostgreSQL answers the COMMIT of a failed transaction with success and this tag. */
-	if (rc == W_OK && strcmp(PQcmdStatus(job.result), "ROLLBACK") == 0)
-		rc = -W_ESQL;
-	PQclear(job.result);
-	end(tx);
+	rc = old->kept != NULL ? W_OK : store_and_commit(old, error);
+	if (rc == -W_EINDOUBT && old->once != NULL)
+		rc = resolve(old);
+	if (rc == W_OK && ret != NULL && old->intent == DBT_WRITE)
+		dbt__position_get(worker, deadline, ret);
 	return rc;
 }
 
 int
 dbt_tx_rollback(struct dbt_tx **tx)
 {
-	struct dbt__job job = job_of(*tx, &rollback_stmt, NULL);
-	int rc = W_OK;
+	W_AUTO(free_tx) struct dbt_tx *old = w_steal(tx);
 
-	if ((*tx)->lane != NULL) {
-		/* There is little to wait for, and a lane that is not clean is closed. */
-		job.deadline = (*tx)->worker->loop->now + ROLLBACK_TIME;
-		rc = dbt__job_run(&job);
-		PQclear(job.result);
-	}
-	end(tx);
-	return rc;
+	return undo(old);
 }

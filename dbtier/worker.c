@@ -11,7 +11,6 @@
 #define SWEEP (5 * W_SEC)
 #define IDLE_MOST (60 * W_SEC) /* an idle lane that is not needed for the next burst */
 #define KEPT_LANES 2           /* per pool, however long they idle */
-#define TX_IDLE (60 * W_SEC)
 #define ROUNDS 4
 
 /* ---- end of turn ---- */
@@ -79,6 +78,24 @@ follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_node *node)
 		lose_pool(&pools[DBT__WRITE], "no longer the primary in force");
 }
 
+static bool
+is_doubted(const struct dbt_worker *worker, const struct dbt_node *node, unsigned i)
+{
+	return node->seen < worker->doubted[i];
+}
+
+void
+dbt__doubt(struct dbt_worker *worker, unsigned node)
+{
+	if (worker->roles[node] != DBT_PRIMARY || worker->stopping)
+		return;
+	worker->doubted[node] = w_now();
+	if (worker->write_primary == (int)node)
+		worker->write_primary = -1;
+	if (worker->read_primary == (int)node)
+		worker->read_primary = -1;
+}
+
 static void
 follow(struct dbt_worker *worker)
 {
@@ -87,12 +104,15 @@ follow(struct dbt_worker *worker)
 	worker->replica_count = 0;
 	worker->read_primary = -1;
 	worker->write_primary = topology->primary;
+	if (topology->primary >= 0 && is_doubted(worker, &topology->nodes[topology->primary],
+	    (unsigned)topology->primary))
+		worker->write_primary = -1;
 	for (unsigned i = 0; i < worker->nodes; i++) {
 		const struct dbt_node *node = &topology->nodes[i];
 
 		if (node->role == DBT_REPLICA && node->fit)
 			worker->replicas[worker->replica_count++] = i;
-		else if (node->role == DBT_PRIMARY && node->fit)
+		else if (node->role == DBT_PRIMARY && node->fit && !is_doubted(worker, node, i))
 			worker->read_primary = (int)i;
 	}
 	for (unsigned i = 0; i < worker->nodes; i++)
@@ -156,13 +176,9 @@ sweep_lane(struct dbt__lane *lane, w_usec now)
 {
 	unsigned keep = lane->pool->class == DBT__READ ?
 	    (unsigned)lane->worker->options->read_lanes : KEPT_LANES;
-	PGnotify *notify;
 
 	if (lane->state != DBT__OPEN)
 		return;
-	/* Nobody listens here, but a statement may have said LISTEN. */
-	while ((notify = PQnotifies(lane->conn)) != NULL)
-		PQfreemem(notify);
 	if (dbt__lane_idle(lane) && lane->pool->count > keep && now - lane->idle_since > IDLE_MOST)
 		dbt__lane_lose(lane, NULL);
 }
@@ -184,7 +200,7 @@ static void
 make_options(struct dbt_worker *worker)
 {
 	long long timeout = (long long)(worker->options->query_timeout / W_MSEC);
-	long long idle = TX_IDLE / W_MSEC;
+	long long idle = (long long)(worker->options->tx_idle_timeout / W_MSEC);
 
 	free(worker->ro_options);
 	free(worker->rw_options);
@@ -266,6 +282,8 @@ make_worker(const struct dbt_worker_config *config)
 		w_list_init(&worker->queue[i]);
 	w_list_init(&worker->dirty);
 	w_list_init(&worker->grave);
+	w_list_init(&worker->positions[0]);
+	w_list_init(&worker->positions[1]);
 	worker->tick = (struct w_timer){ .fire = on_tick, .arg = worker };
 	worker->sweep = (struct w_timer){ .fire = on_sweep, .arg = worker };
 	make_options(worker);
@@ -286,6 +304,7 @@ dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret,
 		if (rc < 0)
 			return rc;
 	}
+	(void)dbt__known_index(worker, &dbt__guard_stmt); /* a unit may bring it along */
 	rc = listen_to_changes(worker, fault);
 	if (rc < 0)
 		return rc;
@@ -309,6 +328,7 @@ end_jobs(struct dbt_worker *worker)
 			dbt__job_finish(job, -W_ESHUTDOWN);
 		}
 	}
+	dbt__positions_end(worker);
 }
 
 void
@@ -335,9 +355,7 @@ dbt_worker_free(struct dbt_worker **worker)
 	}
 	free(old->ro_options);
 	free(old->rw_options);
-	free(old->known);
-	free(old->known_hash);
-	free(old->scratch);
+	dbt__known_fini(old);
 	free(old);
 	dbt__rows_drain();
 }

@@ -24,11 +24,13 @@
 #ifndef WEIR_DBTIER_WORKER_H
 #define WEIR_DBTIER_WORKER_H
 
-#include <libpq-fe.h>
+#include <limits.h>
 
-#include "dbtier/dbtier.h"
+#include "dbtier/channel.h"
 #include "dbtier/dial.h"
 #include "dbtier/probe.h"
+#include "dbtier/rows.h"
+#include "dbtier/sqlstate.h"
 #include "dbtier/stats.h"
 
 /* Reads share lanes deeply; slow reads and writes want a connection each. */
@@ -43,6 +45,9 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__STUCK (100 * W_MSEC)   /* a lane whose head takes longer takes no new work */
 #define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then the lane ends */
 #define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
+#define DBT__GUARD_PAUSE (20 * W_MSEC) /* a node that was not far enough is not asked for so long */
+#define DBT__NAME_SIZE 64 /* PostgreSQL cuts names at 63 bytes */
+#define DBT__UNNAMED UINT_MAX
 #define DBT__TRIES 3                /* runs of a read; a write that surely was not run goes on */
 
 struct dbt__lane;
@@ -66,25 +71,40 @@ struct dbt__job {
 	bool commits;          /* the last one */
 	bool only_primary;     /* a replica could not run it */
 	bool moved;            /* got away from a stuck lane once */
+	bool suspect;          /* it may be slow */
 	unsigned avoid;        /* that lane's node + 1, 0: none */
 	bool unnamed;          /* what was prepared under its name is gone */
+	unsigned portion;      /* rows that it takes at a time, on a lane of its own; 0: all */
+	bool portion_here;     /* the flight's rows are one of them */
+	bool handed;           /* some have been used: it cannot start again */
+	struct dbt_position after; /* a read: only of a node that has replayed this */
+	uint64_t needed;       /* the same as an LSN of the primary's timeline, 0: anything will do */
+	bool guard;            /* its node is asked first */
+	bool describes;        /* only the columns are wanted, nothing is executed */
+	bool quiet;            /* the tier's own: counts as nobody's statement */
 	unsigned tries;
 
 	bool done;
 	int rc;
-	PGresult *result;
-	const char *node_name; /* that answered */
-	enum dbt_role role;
-	w_usec took;
+	struct dbt_rows *rows;
 };
 
+/* What is expected of the server for one unit. */
 struct dbt__flight {
 	struct dbt__job *job; /* NULL: it gave up */
 	unsigned known;       /* index of the statement */
 	uint16_t generation;  /* of its name on the lane */
-	bool prepares;        /* the first result is that of Parse */
+	unsigned parses[2];   /* statements that it prepares, by index */
+	uint8_t parse_count, parsed;
+	unsigned describes;   /* which statement the next description is of; DBT__UNNAMED */
+	bool guarded;         /* what comes first is the guard's */
+	bool portions;        /* rows come in portions, the Sync is still to be sent */
+	bool complete;        /* the statement was executed */
 	bool unreplicated;    /* the server said that it did not wait for its standbys */
-	PGresult *result, *error;
+	bool too_big;
+	struct dbt__columns *columns; /* of an unnamed statement */
+	struct dbt_rows *rows;
+	struct dbt__error *error;
 };
 
 enum dbt__lane_state { DBT__DIALING, DBT__OPEN, DBT__DEAD };
@@ -99,6 +119,7 @@ struct dbt__lane {
 	enum dbt__lane_state state;
 	struct dbt__dial dial;
 	PGconn *conn;
+	struct dbt__channel channel;
 	struct dbt__watch watch;
 
 	struct w_list todo;
@@ -109,6 +130,7 @@ struct dbt__lane {
 	/* By statement. */
 	uint8_t *prepared;    /* 1: the server knows it, or soon will */
 	uint16_t *generation; /* part of its name there */
+	struct dbt__columns **columns; /* of what it returns */
 	unsigned prepared_size;
 
 	struct dbt_tx *tx; /* whose it is */
@@ -118,8 +140,10 @@ struct dbt__lane {
 	bool ended;        /* the server said goodbye */
 	w_usec head_since; /* since when the head is what the server works on */
 	w_usec idle_since;
-	unsigned polls;    /* readable events since the last result */
-	uint64_t fed;      /* bytes since then, counted when it is many */
+	char status;       /* of ReadyForQuery: I, T or E */
+	bool hungry;       /* bytes are here that no readiness tells of */
+	struct dbt__cancel *cancel; /* under way */
+	bool canceled;     /* a cancel was sent since the lane was last idle */
 };
 
 /* The lanes of one class to one node. */
@@ -137,6 +161,10 @@ struct dbt__pool {
 struct dbt__known {
 	const struct dbt_stmt *stmt;
 	const char *sql;
+	char name[DBT__NAME_SIZE]; /* on a lane, as long as it is not forgotten there */
+	struct dbt_stmt *once; /* the form that keeps its rows, when it was wanted */
+	bool no_once;
+	unsigned metric;
 	w_usec cost; /* moving average of the server's time */
 	bool slow;
 };
@@ -159,13 +187,20 @@ struct dbt_worker {
 	enum dbt_role roles[DBT_NODES_MAX];
 	unsigned replicas[DBT_NODES_MAX], replica_count; /* fit ones */
 	int read_primary, write_primary;                 /* -1: none */
+	w_usec doubted[DBT_NODES_MAX]; /* the primary is not used before a probe of after this */
 	unsigned rotate;
+	uint64_t replayed[DBT_NODES_MAX]; /* what a guard saw a node to have replayed */
+	w_usec guard_after[DBT_NODES_MAX]; /* no guards there before */
 
 	struct w_list queue[DBT__CLASSES];
 	unsigned queued, in_flight;
 	bool pump;           /* something changed for those in the queue */
 	struct w_list dirty; /* lanes with todo */
 	struct w_list grave;
+	struct w_list positions[2]; /* fibers that the question under way answers; the next one's */
+	const struct dbt__job *asking; /* the question, from when it is asked to its answer */
+	bool leading;        /* a fiber asks, or is about to */
+	struct dbt__position_waiter *position_leader; /* it is about to */
 	struct w_turn turn;
 	struct w_timer tick, sweep;
 	bool ticking, stopping;
@@ -175,8 +210,6 @@ struct dbt_worker {
 	unsigned known_count, known_size;
 	uint32_t *known_hash; /* index + 1, open addressing, known_size * 2 */
 
-	char *scratch; /* parameters on their way into libpq */
-	size_t scratch_size;
 };
 
 static inline void
@@ -193,8 +226,25 @@ dbt__move(struct dbt_worker *worker, enum dbt__metric metric, int by)
 
 /* --- job.c --- */
 
-/* Run a job to its end from its fiber; its rc. */
+/* Does it want a lane of its own, and the lane back in a known state? */
+static inline bool
+dbt__job_alone(const struct dbt__job *job)
+{
+	return job->tx != NULL || job->portion > 0;
+}
+
+/* Does it take a lane out of the pool? */
+static inline bool
+dbt__job_takes(const struct dbt__job *job)
+{
+	return job->begins || job->portion > 0;
+}
+
+/* Run a job from its fiber to its end, or to its first portion; its rc. */
 int dbt__job_run(struct dbt__job *job);
+/* The two halves of it. After the first has failed there is nothing to wait for. */
+int dbt__job_start(struct dbt__job *job);
+int dbt__job_wait(struct dbt__job *job);
 /* Queue it, or hand it to a lane. Errors: -W_EBUSY. */
 int dbt__job_submit(struct dbt__job *job);
 void dbt__job_finish(struct dbt__job *job, int rc);
@@ -226,11 +276,30 @@ void dbt__lane_release(struct dbt__lane *lane);
 void dbt__lane_check(struct dbt__lane *lane, w_usec now);
 bool dbt__lane_idle(const struct dbt__lane *lane);
 void dbt__lane_free(struct dbt__lane *lane);
+/* Ask the server to end what it works on, which must be a read. */
+void dbt__lane_cancel(struct dbt__lane *lane);
+/* Of a job that takes its rows in portions: the next one, or end it. */
+void dbt__lane_next(struct dbt__lane *lane, bool more);
+
+/* For lane_in.c: the i-th flight, the oldest first. */
+struct dbt__flight *dbt__lane_flight(struct dbt__lane *lane, unsigned i);
+void dbt__flight_clear(struct dbt__flight *flight);
+void dbt__lane_set_stuck(struct dbt__lane *lane, bool stuck);
+void dbt__lane_forget_all(struct dbt__lane *lane);
+
+void dbt__lane_dirty(struct dbt__lane *lane); /* it has something to send */
+
+extern const struct dbt_stmt dbt__guard_stmt;
+
+/* --- lane_in.c --- */
+
+/* All that has come is understood and answered. False: give the lane up. */
+bool dbt__lane_take(struct dbt__lane *lane);
 
 /* --- pool.c --- */
 
 /* A lane with room for the job, or NULL; may start to dial one. */
-struct dbt__lane *dbt__pick(struct dbt_worker *worker, const struct dbt__job *job);
+struct dbt__lane *dbt__pick(struct dbt_worker *worker, struct dbt__job *job);
 /* Is there any node that this job may run on? */
 bool dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job);
 /* Hand queued jobs to lanes. */
@@ -245,12 +314,50 @@ unsigned dbt__known_index(struct dbt_worker *worker, const struct dbt_stmt *stmt
 void dbt__known_cost(struct dbt_worker *worker, unsigned index, w_usec cost);
 /* It has taken this long already, and is not done. */
 void dbt__known_slow(struct dbt_worker *worker, unsigned index, w_usec cost);
-/* Parameters as libpq wants them, valid until the next call. */
-const char *const *dbt__params_fill(struct dbt_worker *worker, const struct dbt_stmt *stmt,
-    const struct w_view *params);
+/* Two statements may have one name, so its place and its generation on a lane are part of it. */
+void dbt__known_name(const struct dbt_stmt *stmt, unsigned index, unsigned generation,
+    char to[DBT__NAME_SIZE]);
+void dbt__known_fini(struct dbt_worker *worker);
+/* A statement in the form that keeps its rows under a key; three parameters more. */
+const struct dbt_stmt *dbt__known_once(struct dbt_worker *worker, const struct dbt_stmt *stmt);
+/* PostgreSQL takes it in no such form; then dbt__known_once() is NULL. */
+void dbt__known_no_once(struct dbt_worker *worker, const struct dbt_stmt *stmt);
+
+/* --- position.c --- */
+
+/* Where the log stands now, after a commit. Never fails: see docs/protocol/03-promises.md, 1. */
+void dbt__position_get(struct dbt_worker *worker, w_usec deadline, struct dbt_position *ret);
+
+void dbt__positions_end(struct dbt_worker *worker);
+
+/* --- once.c --- */
+
+int dbt__once_run(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_rows **ret,
+    struct dbt_sql_error *error);
+/*
+ * The rows kept under a key: one text each, in their order.
+ * Errors   -W_ENOTFOUND none; -W_EMISMATCH of another request; as dbt_run()
+ */
+int dbt__once_find(struct dbt_worker *worker, const struct dbt_once *once, w_usec deadline,
+    struct dbt_rows **ret);
+/* Rows of a statement from the texts [from, from + count) of what was kept. Errors as dbt_run(). */
+int dbt__once_replay(struct dbt_worker *worker, const struct dbt_stmt *stmt, w_usec deadline,
+    const struct dbt_rows *kept, int from, int count, struct dbt_rows **ret);
+/* The three parameters of a key, in memory of *text. */
+#define DBT__ONCE_PARAMS 3
+struct dbt__once_text {
+	char nth[12], fingerprint[2 + 2 * DBT_FINGERPRINT + 1];
+};
+void dbt__once_params(const struct dbt_once *once, struct dbt__once_text *text,
+    struct w_view ret[DBT__ONCE_PARAMS]);
 
 /* --- worker.c --- */
 
+/*
+ * A connection to a primary went away: it may have crashed and come back, and show commits that
+ * nobody acknowledged. The prober knows; until it has looked, the node is not in force for us.
+ */
+void dbt__doubt(struct dbt_worker *worker, unsigned node);
 /* Make sure that the tick runs while there is something to look after. */
 void dbt__tick_on(struct dbt_worker *worker);
 
@@ -260,11 +367,5 @@ void dbt__tick_on(struct dbt_worker *worker);
 void dbt__tx_give(struct dbt_tx *tx, struct dbt__job *job);
 void dbt__tx_begun(struct dbt_tx *tx, struct dbt__lane *lane);
 void dbt__tx_lane_lost(struct dbt_tx *tx);
-
-/* --- rows.c --- */
-
-/* Owns the job's result. Nothing else of the job's worker is touched: it may be gone. */
-struct dbt_rows *dbt__rows_make(const struct dbt__job *job);
-void dbt__rows_drain(void); /* this thread's spare ones */
 
 #endif

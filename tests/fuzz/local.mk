@@ -20,14 +20,16 @@ check_PROGRAMS += \
 	%D%/fuzz_link \
 	%D%/fuzz_position \
 	%D%/fuzz_report \
-	%D%/fuzz_route
+	%D%/fuzz_route \
+	%D%/fuzz_wire
 FUZZ_TESTS += \
 	%D%/fuzz_cluster \
 	%D%/fuzz_http \
 	%D%/fuzz_link \
 	%D%/fuzz_position \
 	%D%/fuzz_report \
-	%D%/fuzz_route
+	%D%/fuzz_route \
+	%D%/fuzz_wire
 
 %C%_fuzz_cluster_CPPFLAGS = $(AM_CPPFLAGS)
 %C%_fuzz_cluster_LDADD = $(FUZZ_DRIVER) common/libcommon.a $(COMMON_LIBS)
@@ -67,3 +69,9 @@ FUZZ_TESTS += \
 %C%_fuzz_route_SOURCES = \
 	%D%/fuzz_route.c
 %C%_fuzz_route_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+
+%C%_fuzz_wire_CPPFLAGS = $(AM_CPPFLAGS) $(PQ_CFLAGS)
+%C%_fuzz_wire_LDADD = $(FUZZ_DRIVER) dbtier/libdbtier.a common/libcommon.a $(PQ_LIBS) $(COMMON_LIBS)
+%C%_fuzz_wire_SOURCES = \
+	%D%/fuzz_wire.c
+%C%_fuzz_wire_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)

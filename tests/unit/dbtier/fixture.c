@@ -215,6 +215,7 @@ fixture_stop_node(struct fixture *fixture, unsigned node, int signal)
 	fixture->pids[node] = 0;
 }
 
+/* The roles and tables of the tier, from the files that users load. */
 static void
 load_schema(const struct fixture *fixture)
 {
@@ -242,13 +243,12 @@ make_primary(struct fixture *fixture)
 	run(fixture, argv);
 	append_conf(fixture, 0);
 	fixture_start_node(fixture, 0);
-	sql_in(fixture, 0, "postgres", "CREATE ROLE weir_rw LOGIN; CREATE ROLE weir_ro LOGIN;"
-	    "CREATE ROLE weir_agent LOGIN IN ROLE pg_monitor");
-	sql_in(fixture, 0, "postgres", "CREATE DATABASE weir OWNER weir_rw");
+	sql_in(fixture, 0, "postgres", "CREATE DATABASE weir");
+	load_schema(fixture);
 	fixture_sql(fixture, 0, "CREATE TABLE t (id int PRIMARY KEY, body text);"
 	    "GRANT ALL ON t TO weir_rw; GRANT SELECT ON t TO weir_ro;"
+	    "GRANT CREATE ON SCHEMA public TO weir_rw;"
 	    "INSERT INTO t SELECT i, 'body ' || i FROM generate_series(1, 1000) i");
-	load_schema(fixture);
 }
 
 static void

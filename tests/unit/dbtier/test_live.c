@@ -534,23 +534,40 @@ without_a_primary_writes_wait_until_their_deadline(void)
 	CU_ASSERT(bench_until(&bench, all_fit, 10 * W_SEC));
 }
 
+static bool
+second_serves(struct bench *b)
+{
+	return all_fit(b) && strcmp(fixture_sql(&pg, 1, "SELECT count(*) > 0 FROM pg_stat_activity"
+	    " WHERE application_name = 'weir-read'"), "t") == 0;
+}
+
+/* The postmaster, and all backends that serve us. */
+static unsigned
+pids_of_second(pid_t pids[32])
+{
+	char list[256], *at = list, *end;
+	unsigned count = 0;
+
+	snprintf(list, sizeof(list), "%s", fixture_sql(&pg, 1, "SELECT string_agg(pid::text, ' ')"
+	    " FROM pg_stat_activity WHERE application_name LIKE 'weir-%'"));
+	pids[count++] = pg.pids[1];
+	for (long pid; count < 32 && (pid = strtol(at, &end, 10)) > 1; at = end)
+		pids[count++] = (pid_t)pid;
+	return count;
+}
+
 static void
 a_frozen_replica_is_left(void)
 {
 	struct call calls[60];
-	pid_t pids[2];
-	char list[2][32];
+	pid_t pids[32];
+	unsigned count;
 
-	/* the postmaster, and the backends that serve us */
-	pids[0] = pg.pids[1];
-	snprintf(list[0], sizeof(list[0]), "%s", fixture_sql(&pg, 1,
-	    "SELECT pid FROM pg_stat_activity WHERE application_name = 'weir-read' LIMIT 1"));
-	snprintf(list[1], sizeof(list[1]), "%s", fixture_sql(&pg, 1,
-	    "SELECT pid FROM pg_stat_activity WHERE application_name = 'weir-probe' LIMIT 1"));
-	pids[1] = atoi(list[0]);
-	kill(pids[0], SIGSTOP);
-	kill(pids[1], SIGSTOP);
-	kill(atoi(list[1]), SIGSTOP);
+	CU_ASSERT_FATAL(bench_until(&bench, second_serves, 10 * W_SEC));
+	count = pids_of_second(pids);
+	CU_ASSERT(count > 2);
+	for (unsigned i = 0; i < count; i++)
+		kill(pids[i], SIGSTOP);
 	for (unsigned i = 0; i < 60; i++)
 		calls[i] = (struct call){ READ(get_body, "8"), .after = i * 30 };
 	run_calls(calls, 60);
@@ -558,9 +575,8 @@ a_frozen_replica_is_left(void)
 		CU_ASSERT(calls[i].rc == W_OK && strcmp(calls[i].node, "db-3") == 0);
 		CU_ASSERT(calls[i].took < 500 * W_MSEC);
 	}
-	kill(pids[1], SIGCONT);
-	kill(atoi(list[1]), SIGCONT);
-	kill(pids[0], SIGCONT);
+	for (unsigned i = count; i-- > 0;)
+		kill(pids[i], SIGCONT);
 	CU_ASSERT(bench_until(&bench, all_fit, 10 * W_SEC));
 }
 
@@ -647,11 +663,11 @@ canceled_fiber(void *arg)
 			w_fiber_sleep(10 * W_MSEC);
 		return;
 	}
-	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, 0, SOON, &tx, NULL) == W_OK);
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &(struct dbt_begin){ .deadline = SOON }, &tx, NULL) == W_OK);
 	CU_ASSERT(tx_get(tx, &put_body, "9000", "doubt", value) == W_OK);
 	set_standbys("ANY 1 (nobody)");
 	w_fiber_sleep(100 * W_MSEC);
-	canceled->rc = dbt_tx_commit(&tx, NULL);
+	canceled->rc = dbt_tx_commit(&tx, NULL, NULL);
 }
 
 static void
@@ -674,22 +690,22 @@ tx_fiber(void *arg W_UNUSED)
 	struct dbt_sql_error error;
 	char value[64] = "";
 
-	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, 0, SOON, &tx, &error) == W_OK);
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &(struct dbt_begin){ .deadline = SOON }, &tx, &error) == W_OK);
 	CU_ASSERT(tx_get(tx, &put_body, "7000", "committed", value) == W_OK);
-	CU_ASSERT(dbt_tx_commit(&tx, &error) == W_OK && tx == NULL);
+	CU_ASSERT(dbt_tx_commit(&tx, NULL, &error) == W_OK && tx == NULL);
 
-	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, 0, SOON, &tx, &error) == W_OK);
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &(struct dbt_begin){ .deadline = SOON }, &tx, &error) == W_OK);
 	CU_ASSERT(tx_get(tx, &put_body, "7000", "rolled back", value) == W_OK);
 	CU_ASSERT(tx_get(tx, &get_body, "7000", NULL, value) == W_OK);
 	CU_ASSERT(strcmp(value, "rolled back") == 0);
 	CU_ASSERT(dbt_tx_rollback(&tx) == W_OK && tx == NULL);
 
-	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, 0, SOON, &tx, &error) == W_OK);
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &(struct dbt_begin){ .deadline = SOON }, &tx, &error) == W_OK);
 	CU_ASSERT(tx_get(tx, &get_body, "7000", NULL, value) == W_OK);
 	CU_ASSERT(strcmp(value, "committed") == 0);
 	CU_ASSERT(tx_get(tx, &add_row, "7000", "twice", NULL) == -W_ECONFLICT);
 	CU_ASSERT(tx_get(tx, &get_body, "7000", NULL, value) == -W_ESQL);
-	CU_ASSERT(dbt_tx_commit(&tx, &error) == -W_ECONFLICT && tx == NULL);
+	CU_ASSERT(dbt_tx_commit(&tx, NULL, &error) == -W_ECONFLICT && tx == NULL);
 }
 
 static void
@@ -707,12 +723,13 @@ read_only_fiber(void *arg W_UNUSED)
 	struct dbt_tx *tx = NULL;
 	char value[64] = "";
 
-	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, DBT_TX_READ_ONLY | DBT_TX_REPEATABLE, SOON, &tx,
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &(struct dbt_begin){
+	    .flags = DBT_TX_READ_ONLY | DBT_TX_REPEATABLE, .deadline = SOON }, &tx,
 	    NULL) == W_OK);
 	CU_ASSERT(tx_get(tx, &whoami, NULL, NULL, value) == W_OK && strcmp(value, "on") == 0);
 	CU_ASSERT(tx_get(tx, &sneak, NULL, NULL, NULL) == -W_ESQL);
 	CU_ASSERT(dbt_tx_rollback(&tx) == W_OK);
-	CU_ASSERT(dbt_tx_begin(bench.worker, 64, SOON, &tx, NULL) == -W_EINVAL);
+	CU_ASSERT(dbt_tx_begin(bench.worker, &(struct dbt_begin){ .flags = 64 }, &tx, NULL) == -W_EINVAL);
 }
 
 static void
@@ -728,13 +745,14 @@ serial_fiber(void *arg)
 	struct dbt_tx *tx = NULL;
 	char value[64];
 
-	*rc = dbt_tx_begin(bench.worker, DBT_TX_SERIALIZABLE, SOON, &tx, NULL);
+	*rc = dbt_tx_begin(bench.worker, &(struct dbt_begin){
+	    .flags = DBT_TX_SERIALIZABLE, .deadline = SOON }, &tx, NULL);
 	if (*rc < 0)
 		return;
 	(void)tx_get(tx, &get_body, "7000", NULL, value);
 	w_fiber_sleep(100 * W_MSEC);
 	(void)tx_get(tx, &put_body, "7000", "serial", value);
-	*rc = dbt_tx_commit(&tx, NULL);
+	*rc = dbt_tx_commit(&tx, NULL, NULL);
 }
 
 static void
@@ -753,11 +771,12 @@ late_tx_fiber(void *arg W_UNUSED)
 	struct dbt_tx *tx = NULL;
 	char value[64];
 
-	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, 0, w_now() + 300 * W_MSEC, &tx, NULL) == W_OK);
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &(struct dbt_begin){
+	    .deadline = w_now() + 300 * W_MSEC }, &tx, NULL) == W_OK);
 	CU_ASSERT(tx_get(tx, &put_body, "7001", "late", value) == W_OK);
 	CU_ASSERT(tx_get(tx, &sleep_stmt, "2", NULL, value) == -W_ETIMEOUT);
 	CU_ASSERT(tx_get(tx, &get_body, "7001", NULL, value) < 0);
-	CU_ASSERT(dbt_tx_commit(&tx, NULL) == -W_ETIMEOUT && tx == NULL);
+	CU_ASSERT(dbt_tx_commit(&tx, NULL, NULL) == -W_ETIMEOUT && tx == NULL);
 }
 
 static void
@@ -775,12 +794,12 @@ idle_tx_fiber(void *arg W_UNUSED)
 {
 	struct dbt_tx *tx = NULL;
 
-	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, 0, SOON, &tx, NULL) == W_OK);
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &(struct dbt_begin){ .deadline = SOON }, &tx, NULL) == W_OK);
 	fixture_sql(&pg, 0, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
 	    " WHERE application_name = 'weir-write'");
 	w_fiber_sleep(50 * W_MSEC);
 	CU_ASSERT(tx_get(tx, &whoami, NULL, NULL, NULL) == -W_ELOST);
-	CU_ASSERT(dbt_tx_commit(&tx, NULL) == -W_ELOST && tx == NULL);
+	CU_ASSERT(dbt_tx_commit(&tx, NULL, NULL) == -W_ELOST && tx == NULL);
 }
 
 static void

@@ -1,0 +1,303 @@
+/* What the server says on a lane, message by message. See lane.c for their order. */
+#include "dbtier/topology.h"
+#include "dbtier/worker.h"
+
+static struct dbt__flight *
+head_of(struct dbt__lane *lane)
+{
+	return dbt__lane_flight(lane, 0);
+}
+
+/* ---- statements ---- */
+
+static bool
+on_parsed(struct dbt__lane *lane, struct w_view body W_UNUSED)
+{
+	struct dbt__flight *flight = head_of(lane);
+
+	flight->describes = flight->parsed < flight->parse_count ?
+	    flight->parses[flight->parsed++] : DBT__UNNAMED;
+	return true;
+}
+
+static bool
+on_columns(struct dbt__lane *lane, struct w_view body)
+{
+	struct dbt__flight *flight = head_of(lane);
+	struct dbt__columns **to = flight->describes == DBT__UNNAMED ? &flight->columns :
+	    &lane->columns[flight->describes];
+
+	dbt__columns_drop(to);
+	return dbt__columns_parse(body, to) == W_OK;
+}
+
+static bool
+on_no_columns(struct dbt__lane *lane, struct w_view body W_UNUSED)
+{
+	struct dbt__flight *flight = head_of(lane);
+
+	if (flight->describes != DBT__UNNAMED)
+		dbt__columns_drop(&lane->columns[flight->describes]);
+	return true;
+}
+
+static bool
+on_nothing(struct dbt__lane *lane W_UNUSED, struct w_view body W_UNUSED)
+{
+	return true;
+}
+
+/* ---- rows ---- */
+
+static struct dbt_rows *
+rows_of(struct dbt__lane *lane, struct dbt__flight *flight)
+{
+	bool unnamed = flight->columns != NULL;
+
+	if (flight->rows != NULL)
+		return flight->rows;
+	flight->rows = dbt__rows_take(lane->worker->options->max_rows_bytes);
+	flight->rows->columns = dbt__columns_hold(
+	    unnamed ? flight->columns : lane->columns[flight->known]);
+	return flight->rows;
+}
+
+/* The rest of it is thrown away; a read need not even be computed. */
+static void
+too_big(struct dbt__lane *lane, struct dbt__flight *flight)
+{
+	struct dbt__job *job = flight->job;
+
+	flight->too_big = true;
+	dbt__rows_clear(flight->rows);
+	dbt__count(lane->worker, DBT_TOO_BIG);
+	if (job->intent == DBT_WRITE || dbt__job_alone(job))
+		return;
+	flight->job = NULL;
+	dbt__job_finish(job, -W_ETOOBIG);
+	dbt__lane_cancel(lane);
+}
+
+/* The guard has passed, and tells how far the node is. */
+static bool
+on_guard_row(struct dbt__lane *lane, struct w_view body)
+{
+	struct dbt_worker *worker = lane->worker;
+	struct w_view value;
+	unsigned count;
+	uint64_t lsn;
+
+	if (dbt__row_begin(&body, &count) < 0 || count != 2 || dbt__row_value(&body, &value) < 0 ||
+	    dbt__row_value(&body, &value) < 0)
+		return false;
+	if (dbt__lsn_parse(value, &lsn) == W_OK && lsn > worker->replayed[lane->pool->node])
+		worker->replayed[lane->pool->node] = lsn;
+	return true;
+}
+
+static bool
+on_row(struct dbt__lane *lane, struct w_view body)
+{
+	struct dbt__flight *flight = head_of(lane);
+	int rc;
+
+	if (flight->guarded)
+		return on_guard_row(lane, body);
+	if (flight->job == NULL || flight->too_big)
+		return true;
+	rc = dbt__rows_add(rows_of(lane, flight), body);
+	if (rc == -W_ETOOBIG)
+		too_big(lane, flight);
+	return rc != -W_EPROTO;
+}
+
+/* ---- the end of a statement ---- */
+
+/* Somebody threw prepared statements away. */
+static void
+note_command(struct dbt__lane *lane, struct w_view tag)
+{
+	if (w_view_starts(tag, W_VIEW("DEALLOCATE")) || w_view_starts(tag, W_VIEW("DISCARD")))
+		dbt__lane_forget_all(lane);
+}
+
+/* One that takes portions has not sent its Sync yet. */
+static void
+end_portions(struct dbt__lane *lane, struct dbt__flight *flight)
+{
+	if (!flight->portions)
+		return;
+	flight->portions = false;
+	dbt__put_sync(&lane->channel.out);
+	dbt__lane_dirty(lane);
+}
+
+static bool
+on_complete(struct dbt__lane *lane, struct w_view body)
+{
+	struct dbt__flight *flight = head_of(lane);
+
+	if (flight->guarded) {
+		flight->guarded = false;
+		return true;
+	}
+	flight->complete = true;
+	if (flight->job != NULL)
+		dbt__rows_tag(rows_of(lane, flight), body);
+	note_command(lane, body);
+	end_portions(lane, flight);
+	return true;
+}
+
+static bool
+on_portion(struct dbt__lane *lane, struct w_view body W_UNUSED)
+{
+	struct dbt__flight *flight = head_of(lane);
+
+	if (!flight->portions)
+		return false;
+	if (flight->job == NULL || flight->too_big) {
+		end_portions(lane, flight);
+		return true;
+	}
+	flight->job->portion_here = true;
+	w_fiber_wake(flight->job->fiber);
+	return true;
+}
+
+/* ---- what it says besides ---- */
+
+static bool
+on_error(struct dbt__lane *lane, struct w_view body)
+{
+	struct dbt__flight *flight = lane->count > 0 ? head_of(lane) : NULL;
+	struct dbt__error error = { 0 };
+	struct dbt__said said;
+
+	if (dbt__said_parse(body, &said) < 0)
+		return false;
+	dbt__error_keep(&said, &error);
+	lane->ended |= error.goodbye;
+	if (flight == NULL || flight->error != NULL)
+		return true;
+	flight->error = w_xcalloc(1, sizeof(error));
+	*flight->error = error;
+	end_portions(lane, flight);
+	return true;
+}
+
+/* The server keeps quiet about a commit that its standbys have not got, except for a warning. */
+static bool
+on_notice(struct dbt__lane *lane, struct w_view body)
+{
+	struct dbt__said said;
+
+	if (dbt__said_parse(body, &said) < 0)
+		return false;
+	if (lane->count > 0 && dbt__is_unreplicated(&said))
+		head_of(lane)->unreplicated = true;
+	return true;
+}
+
+/* A standby that was promoted tells its sessions. */
+static bool
+on_setting(struct dbt__lane *lane, struct w_view body)
+{
+	struct w_view name, value;
+
+	if (dbt__setting_parse(body, &name, &value) < 0)
+		return false;
+	if (w_view_eq(name, W_VIEW("in_hot_standby")))
+		dbt__suspect(lane->worker->dbt, lane->pool->node);
+	return true;
+}
+
+/* ---- the end of a unit ---- */
+
+static void
+note_idle(struct dbt__lane *lane)
+{
+	if (lane->count == 0 && lane->cancel == NULL)
+		lane->canceled = false;
+}
+
+static bool
+on_ready_for_query(struct dbt__lane *lane, struct w_view body)
+{
+	struct dbt_worker *worker = lane->worker;
+	struct dbt__flight flight = *head_of(lane);
+	w_usec now = worker->loop->now;
+
+	if (body.len != 1)
+		return false;
+	lane->status = body.ptr[0];
+	dbt__known_cost(worker, flight.known, now - lane->head_since);
+	*head_of(lane) = (struct dbt__flight){ 0 };
+	lane->head = (lane->head + 1) & lane->mask;
+	lane->count--;
+	lane->head_since = lane->idle_since = now;
+	dbt__lane_set_stuck(lane, false);
+	worker->in_flight--;
+	dbt__move(worker, DBT_IN_FLIGHT, -1);
+	if (worker->queued > 0)
+		worker->pump = true;
+	for (unsigned i = flight.parsed; i < flight.parse_count; i++)
+		lane->prepared[flight.parses[i]] = 0; /* it failed */
+	if (flight.job != NULL && flight.error == NULL)
+		(void)rows_of(lane, &flight);
+	if (flight.job != NULL)
+		dbt__job_answer(flight.job, lane, &flight);
+	dbt__flight_clear(&flight);
+	note_idle(lane);
+	return true;
+}
+
+/* ---- all of it ---- */
+
+/* What is not here (COPY, above all) nobody asked for. */
+static const struct {
+	char type;
+	bool in_unit; /* comes only as an answer */
+	bool (*take)(struct dbt__lane *lane, struct w_view body);
+} messages[] = {
+	{ 'D', true, on_row },
+	{ 'C', true, on_complete },
+	{ '2', true, on_nothing }, /* BindComplete */
+	{ 'Z', true, on_ready_for_query },
+	{ '1', true, on_parsed },
+	{ 't', true, on_nothing }, /* ParameterDescription */
+	{ 'T', true, on_columns },
+	{ 'n', true, on_no_columns },
+	{ 's', true, on_portion },
+	{ 'I', true, on_complete }, /* EmptyQueryResponse */
+	{ 'E', false, on_error },
+	{ 'N', false, on_notice },
+	{ 'S', false, on_setting },
+	{ 'A', false, on_nothing }, /* NotificationResponse */
+};
+
+static bool
+take_message(struct dbt__lane *lane, const struct dbt__message *message)
+{
+	for (size_t i = 0; i < W_NELEM(messages); i++)
+		if (messages[i].type == message->type)
+			return (lane->count > 0 || !messages[i].in_unit) &&
+			    messages[i].take(lane, message->body);
+	return false;
+}
+
+bool
+dbt__lane_take(struct dbt__lane *lane)
+{
+	struct w_view rest = dbt__channel_rest(&lane->channel);
+	size_t len = lane->channel.in.len;
+	struct dbt__message message;
+	int rc = 0;
+
+	while (lane->state == DBT__OPEN && (rc = dbt__message_parse(&rest, &message)) > 0) {
+		lane->channel.parsed = len - rest.len;
+		if (!take_message(lane, &message))
+			return false;
+	}
+	return rc >= 0;
+}
