@@ -316,6 +316,7 @@ do_begin(void *arg)
 	call->rc = set_type(req, call->type);
 	if (call->rc < 0)
 		return;
+	srv__database_fields(req);
 	req->answer.kind = SRV_STREAM;
 	req->answer.status = call->status;
 	req->answer.length = call->length < 0 ? -1 : call->length;

@@ -1,4 +1,5 @@
 /* The database as a handler sees it: statements and transactions of the database tier. */
+#include <sodium.h>
 #include <stdio.h>
 
 #include "server/request.h"
@@ -29,6 +30,7 @@ struct weir_tx {
 	struct w_list node; /* among the request's open ones */
 	struct srv_request *req;
 	struct dbt_tx *tx;  /* NULL: ended */
+	struct dbt_once once;
 };
 
 static const struct dbt_stmt *
@@ -55,7 +57,7 @@ static const struct { int err, rc; } errors[] = {
 	{ W_ERANGE, WEIR_EINVAL }, { W_ESERIAL, WEIR_ESERIAL }, { W_EDOWN, WEIR_EDOWN },
 	{ W_EBUSY, WEIR_EBUSY }, { W_ELOST, WEIR_EDOWN }, { W_EINDOUBT, WEIR_EINDOUBT },
 	{ W_ETIMEOUT, WEIR_ETIMEOUT }, { W_ETOOBIG, WEIR_EDB }, { W_ESHUTDOWN, WEIR_EDOWN },
-	{ W_ENOMEM, WEIR_ENOMEM },
+	{ W_ENOMEM, WEIR_ENOMEM }, { W_EMISMATCH, WEIR_EMISMATCH },
 };
 
 static int
@@ -98,6 +100,86 @@ keep_rows(struct srv_request *req, struct dbt_rows *rows, struct weir_rows **ret
 	return WEIR_OK;
 }
 
+/* ---- positions ---- */
+
+/* What a read must see: the request's own writes, else what its client has seen. */
+static struct dbt_position
+read_after(struct srv_request *req)
+{
+	if (req->position.lsn > 0)
+		return req->position;
+	if (!req->after_parsed) {
+		req->after_parsed = true;
+		if (dbt_position_parse(req->head.position, &req->after) < 0)
+			req->after = (struct dbt_position){ 0 };
+	}
+	return req->after;
+}
+
+static void
+note_position(struct srv_request *req, struct dbt_position position)
+{
+	if (position.lsn > 0)
+		req->position = position;
+}
+
+void
+srv__database_fields(struct srv_request *req)
+{
+	char text[DBT_POSITION_SIZE];
+	bool tls = w_view_eq(req->head.scheme, W_VIEW("https"));
+	char *position, *cookie;
+
+	if (req->replayed)
+		srv__answer_field(req, W_VIEW("weir-replayed"), W_VIEW("true"));
+	if (req->position.lsn == 0 || req->position_told)
+		return;
+	(void)dbt_position_format(req->position, text);
+	position = weir_printf(srv__public(req), "%s", text);
+	cookie = weir_printf(srv__public(req),
+	    "weir-position=%s; Max-Age=%lld; Path=/; HttpOnly; SameSite=Lax%s", text,
+	    (long long)(srv__options(req->worker)->position_ttl / W_SEC), tls ? "; Secure" : "");
+	if (position == NULL || cookie == NULL)
+		return;
+	srv__answer_field(req, W_VIEW("weir-position"), w_view_of(position));
+	srv__answer_field(req, W_VIEW("set-cookie"), w_view_of(cookie));
+	req->position_told = true;
+}
+
+/* ---- exactly once ---- */
+
+/* Two requests of one key are the same when this is. The body counts when it was read whole. */
+static void
+make_fingerprint(const struct srv_request *req, unsigned char to[DBT_FINGERPRINT])
+{
+	const struct w_view parts[] = { req->head.method, req->head.target, req->body };
+	crypto_generichash_state state;
+
+	crypto_generichash_init(&state, NULL, 0, DBT_FINGERPRINT);
+	for (size_t i = 0; i < W_NELEM(parts); i++) {
+		uint64_t len = parts[i].len;
+
+		crypto_generichash_update(&state, (const unsigned char *)&len, sizeof(len));
+		crypto_generichash_update(&state, (const unsigned char *)parts[i].ptr,
+		    parts[i].len);
+	}
+	crypto_generichash_final(&state, to, DBT_FINGERPRINT);
+}
+
+/* The key of the next write. False: it is a plain one. */
+static bool
+next_once(struct srv_request *req, struct dbt_once *ret)
+{
+	const struct srv_route *route = req->match.route;
+
+	if (route == NULL || (route->flags & WEIR_ONCE) == 0 || req->head.idempotency.len == 0)
+		return false;
+	ret->key = req->head.idempotency;
+	ret->nth = req->writes++;
+	make_fingerprint(req, ret->fingerprint);
+	return true;
+}
+
 void
 srv__database_settle(struct srv_request *req)
 {
@@ -105,6 +187,8 @@ srv__database_settle(struct srv_request *req)
 
 	while ((node = w_list_shift(&req->transactions)) != NULL)
 		dbt_tx_rollback(&w_list_entry(node, struct weir_tx, node)->tx);
+	if (req->answer.kind != SRV_STREAM)
+		srv__database_fields(req);
 	for (; req->rows != NULL; req->rows = req->rows->next)
 		dbt_rows_free(&req->rows->rows);
 }
@@ -116,8 +200,42 @@ struct run_call {
 	struct weir_tx *tx; /* NULL: on its own */
 	struct dbt_query query;
 	struct weir_rows **ret;
+	weir_rows_fn *each; /* rows in portions */
+	void *arg;
+	int stopped;        /* what it returned */
 	int rc;
 };
+
+static int
+each_portion(const struct dbt_rows *rows, void *arg)
+{
+	struct run_call *call = arg;
+
+	call->stopped = call->each(srv__public(call->req),
+	    (const struct weir_rows *)(const void *)rows, call->arg);
+	return call->stopped < 0 ? -W_ECANCELED : W_OK;
+}
+
+static int
+run_alone(struct run_call *call, struct dbt_rows **ret)
+{
+	struct srv_request *req = call->req;
+	struct dbt_once once;
+	int rc;
+
+	if (req->worker->dbt == NULL)
+		return -W_EDOWN;
+	if (call->query.intent == DBT_READ)
+		call->query.after = read_after(req);
+	else if (next_once(req, &once))
+		call->query.once = &once;
+	rc = dbt_run(req->worker->dbt, &call->query, ret, &req->sql);
+	if (rc == W_OK) {
+		note_position(req, dbt_rows_position(*ret));
+		req->replayed |= dbt_rows_replayed(*ret);
+	}
+	return rc;
+}
 
 static void
 do_run(void *arg)
@@ -126,14 +244,11 @@ do_run(void *arg)
 	struct srv_request *req = call->req;
 	struct dbt_rows *rows = NULL;
 	w_usec from = w_now();
-	int rc = -W_EDOWN;
+	int rc;
 
 	memset(&req->sql, 0, sizeof(req->sql));
-	if (call->tx != NULL)
-		rc = dbt_tx_exec(call->tx->tx, call->query.stmt, call->query.params, &rows,
-		    &req->sql);
-	else if (req->worker->dbt != NULL)
-		rc = dbt_run(req->worker->dbt, &call->query, &rows, &req->sql);
+	rc = call->tx != NULL ? dbt_tx_exec(call->tx->tx, call->query.stmt, call->query.params,
+	    &rows, &req->sql) : run_alone(call, &rows);
 	req->database += w_now() - from;
 	call->rc = rc < 0 ? error_of(req, rc) : keep_rows(req, rows, call->ret);
 }
@@ -148,7 +263,7 @@ run(struct srv_request *req, enum dbt_intent intent, const struct weir_stmt *stm
 		return WEIR_EGONE;
 	call.query = (struct dbt_query){
 		.intent = intent, .stmt = stmt_of(stmt), .params = params_of(params),
-		.deadline = statement_deadline(req),
+		.deadline = statement_deadline(req), .shard = req->shard,
 	};
 	srv__on_fiber(req, do_run, &call);
 	return call.rc;
@@ -166,6 +281,43 @@ weir_db_write(struct weir_request *req, const struct weir_stmt *stmt,
     const struct weir_view *params, struct weir_rows **ret)
 {
 	return run(srv__of(req), DBT_WRITE, stmt, params, ret);
+}
+
+static void
+do_each(void *arg)
+{
+	struct run_call *call = arg;
+	struct srv_request *req = call->req;
+	w_usec from = w_now();
+	int rc = -W_EDOWN;
+
+	memset(&req->sql, 0, sizeof(req->sql));
+	call->query.after = read_after(req);
+	call->rc = WEIR_OK;
+	if (req->worker->dbt != NULL)
+		rc = dbt_each(req->worker->dbt, &call->query, each_portion, call, &req->sql);
+	req->database += w_now() - from;
+	/* The error of the handler's own function is WEIR_E... already. */
+	call->rc = call->stopped < 0 ? call->stopped : error_of(req, rc);
+}
+
+int
+weir_db_each(struct weir_request *pub, const struct weir_stmt *stmt,
+    const struct weir_view *params, weir_rows_fn *each, void *arg)
+{
+	struct srv_request *req = srv__of(pub);
+	struct run_call call = { .req = req, .each = each, .arg = arg, .rc = WEIR_EUSAGE };
+
+	if (req->gone)
+		return WEIR_EGONE;
+	if (each == NULL)
+		return WEIR_EUSAGE;
+	call.query = (struct dbt_query){
+		.intent = DBT_READ, .stmt = stmt_of(stmt), .params = params_of(params),
+		.deadline = statement_deadline(req), .shard = req->shard,
+	};
+	srv__on_fiber(req, do_each, &call);
+	return call.rc;
 }
 
 const char *
@@ -276,6 +428,7 @@ do_begin(void *arg)
 	struct begin_call *call = arg;
 	struct srv_request *req = call->req;
 	struct weir_tx *tx = w_arena_zero(&req->arena, sizeof(*tx));
+	struct dbt_begin how = { .flags = call->flags, .deadline = req->deadline };
 	w_usec from = w_now();
 	int rc = -W_EDOWN;
 
@@ -283,14 +436,19 @@ do_begin(void *arg)
 	if (tx == NULL)
 		return;
 	memset(&req->sql, 0, sizeof(req->sql));
+	if ((call->flags & WEIR_TX_READ_ONLY) != 0)
+		how.after = read_after(req);
+	else if (next_once(req, &tx->once))
+		how.once = &tx->once;
 	if (req->worker->dbt != NULL)
-		rc = dbt_tx_begin(req->worker->dbt, call->flags, req->deadline, &tx->tx, &req->sql);
+		rc = dbt_tx_begin(req->worker->dbt, &how, &tx->tx, &req->sql);
 	req->database += w_now() - from;
 	call->rc = error_of(req, rc);
 	if (rc < 0)
 		return;
 	tx->magic = SRV_TX_MAGIC;
 	tx->req = req;
+	req->replayed |= dbt_tx_replayed(tx->tx);
 	w_list_push(&req->transactions, &tx->node);
 	*call->ret = tx;
 }
@@ -334,13 +492,15 @@ do_end(void *arg)
 {
 	struct end_call *call = arg;
 	struct srv_request *req = call->tx->req;
+	struct dbt_position position = { 0 };
 	w_usec from = w_now();
 	int rc;
 
 	memset(&req->sql, 0, sizeof(req->sql));
 	w_list_remove(&call->tx->node);
-	rc = call->commit ? dbt_tx_commit(&call->tx->tx, &req->sql)
+	rc = call->commit ? dbt_tx_commit(&call->tx->tx, &position, &req->sql)
 	    : dbt_tx_rollback(&call->tx->tx);
+	note_position(req, position);
 	call->tx->tx = NULL;
 	req->database += w_now() - from;
 	call->rc = error_of(req, rc);
@@ -367,4 +527,48 @@ int
 weir_tx_rollback(struct weir_tx *tx)
 {
 	return end_tx(tx, false);
+}
+
+/* ---- a transaction as a function ---- */
+
+#define PAUSE_LEAST W_MSEC
+#define PAUSE_MOST (64 * W_MSEC)
+
+/* Once: what its writes are called must be the same each time it is tried. */
+static int
+try_tx(struct weir_request *pub, unsigned flags, weir_tx_fn *fn, void *arg)
+{
+	struct weir_tx *tx = NULL;
+	int rc = weir_tx_begin(pub, flags, &tx);
+
+	if (rc < 0)
+		return rc;
+	rc = fn(tx, arg);
+	if (rc < 0) {
+		/* Ended by fn itself, or not. */
+		if (tx->tx != NULL)
+			weir_tx_rollback(tx);
+		return rc;
+	}
+	return tx->tx != NULL ? weir_tx_commit(tx) : WEIR_OK;
+}
+
+int
+weir_tx_run(struct weir_request *pub, unsigned flags, weir_tx_fn *fn, void *arg)
+{
+	struct srv_request *req = srv__of(pub);
+	unsigned most = (unsigned)srv__options(req->worker)->tx_retries, writes = req->writes;
+	w_usec pause = PAUSE_LEAST;
+	int rc;
+
+	for (unsigned tries = 0;; tries++) {
+		req->writes = writes;
+		rc = try_tx(pub, flags, fn, arg);
+		if (rc != WEIR_ESERIAL || tries >= most)
+			return rc;
+		/* Apart from each other, or they meet again. */
+		if (weir_sleep(pub, pause / 2 + (int64_t)(w_random() % (uint64_t)pause)) < 0)
+			return rc;
+		pause = W_MIN(pause * 2, PAUSE_MOST);
+	}
 }

@@ -65,6 +65,8 @@ struct srv_worker {
 	unsigned idle_count;
 	struct w_timer tick;    /* gauges, each second */
 	struct w_timer drain, cut; /* look for the end; cut off who is left */
+	w_usec expire_at;       /* when old keys are looked for next */
+	bool expiring;
 	bool draining;
 };
 
@@ -168,6 +170,12 @@ struct srv_request {
 	struct srv_rows *rows;
 	struct w_list transactions;
 	struct dbt_sql_error sql;
+	struct dbt_position position; /* of its writes */
+	bool position_told;
+	struct dbt_position after;    /* that its client came with */
+	bool after_parsed;
+	bool replayed;                /* some of its writes had been done before */
+	unsigned writes;              /* keys that were given out */
 	w_usec database;
 };
 
@@ -217,6 +225,8 @@ struct w_view srv__field(const struct srv_request *req, struct w_view name);
 
 /* Roll back what the handler left open, free all rows. On the fiber. */
 void srv__database_settle(struct srv_request *req);
+/* Tell the client the position of its writes, and that they were replays. Before the answer. */
+void srv__database_fields(struct srv_request *req);
 
 /* ---- wait.c ---- */
 

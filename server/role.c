@@ -14,6 +14,7 @@
 #include "server/server.h"
 
 #define TICK W_SEC
+#define EXPIRE_EVERY (10 * W_SEC) /* and up to as much again, so that servers take turns */
 #define DRAIN_LOOK (10 * W_MSEC) /* between two looks at what is still in service */
 #define LAST_ROUNDS 200          /* of a loop that ends, a few ms each, for handlers to end */
 #define FIRST_PROBE (3 * W_SEC)  /* a node is up without its databases after this */
@@ -166,6 +167,15 @@ report_database(struct w_json *json, const struct dbt_node *database)
 
 /* "databases": the nodes as this server sees them; "modules": their names. */
 static void
+tick(struct w_node *node)
+{
+	struct srv *srv = node->role;
+
+	if (srv->dbt != NULL)
+		dbt_tick(srv->dbt, node->meter, srv->ids.database);
+}
+
+static void
 report(struct w_node *node, struct w_json *json)
 {
 	struct srv *srv = node->role;
@@ -191,6 +201,30 @@ share(uint64_t all, unsigned workers)
 	return (unsigned)((all + workers - 1) / workers);
 }
 
+/* Old exactly-once keys go, a batch at a time, so that nobody waits for it. */
+static void
+expire_fiber(void *arg)
+{
+	struct srv_worker *worker = arg;
+
+	while (!worker->draining && worker->dbt != NULL &&
+	    dbt_expire(worker->dbt, srv__options(worker)->reply_ttl) > 0)
+		w_fiber_sleep(100 * W_MSEC);
+	worker->expiring = false;
+}
+
+static void
+expire(struct srv_worker *worker)
+{
+	w_usec now = worker->loop->now;
+
+	if (worker->dbt == NULL || worker->base->index != 0 || worker->expiring ||
+	    worker->draining || now < worker->expire_at)
+		return;
+	worker->expire_at = now + EXPIRE_EVERY + (w_usec)(w_random() % EXPIRE_EVERY);
+	worker->expiring = w_fiber_start(worker->fibers, expire_fiber, worker) == W_OK;
+}
+
 static void
 on_tick(void *arg)
 {
@@ -206,6 +240,7 @@ on_tick(void *arg)
 	if (worker->spoke != NULL)
 		w_meter_set(worker->meter, own + SRV_BALANCERS, lnk_spoke_peers(worker->spoke));
 	srv__direct_tick(worker);
+	expire(worker);
 }
 
 static bool
@@ -440,6 +475,7 @@ const struct w_role_ops srv_role_ops = {
 	.prepare = prepare,
 	.worker_start = worker_start,
 	.ready = ready,
+	.tick = tick,
 	.report = report,
 	.reload = reload,
 	.worker_drain = worker_drain,
