@@ -9,6 +9,7 @@
  *	POST /echo         its body, as it comes
  *	GET  /bytes/{n}    n bytes: byte number i, from 0, is i mod 251
  *	GET  /sleep/{ms}   answers after so many milliseconds
+ *	POST /sleep/{ms}   as GET, though nobody may repeat it; PUT, which may be repeated
  */
 #include <string.h>
 #include <weir.h>
@@ -177,6 +178,8 @@ static const struct weir_route routes[] = {
 	{ "POST", "/echo", echo, 0 },
 	{ "GET", "/bytes/{n}", bytes, 0 },
 	{ "GET", "/sleep/{ms}", sleep_for, 0 },
+	{ "POST", "/sleep/{ms}", sleep_for, 0 },
+	{ "PUT", "/sleep/{ms}", sleep_for, 0 },
 	{ 0 },
 };
 

@@ -321,7 +321,8 @@ load_value() {
 load_is() {
 	local status=0
 
-	jq -e "$2" "$story_dir/$1.json" >/dev/null || status=1
+	# jq is content with no input at all.
+	[ -s "$story_dir/$1.json" ] && jq -e "$2" "$story_dir/$1.json" >/dev/null || status=1
 	cat "$story_dir/$1.json"
 	[ $status -eq 0 ] || tail -n 20 "$story_dir/$1.err"
 	return $status
