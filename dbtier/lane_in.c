@@ -83,15 +83,18 @@ static bool
 on_guard_row(struct dbt__lane *lane, struct w_view body)
 {
 	struct dbt_worker *worker = lane->worker;
+	unsigned node = lane->pool->node, count;
+	struct dbt_position seen = { dbt_topology_get(worker->dbt)->nodes[node].timeline, 0 };
+	struct dbt_position *best = &worker->replayed[node];
 	struct w_view value;
-	unsigned count;
-	uint64_t lsn;
 
 	if (dbt__row_begin(&body, &count) < 0 || count != 2 || dbt__row_value(&body, &value) < 0 ||
 	    dbt__row_value(&body, &value) < 0)
 		return false;
-	if (dbt__lsn_parse(value, &lsn) == W_OK && lsn > worker->replayed[lane->pool->node])
-		worker->replayed[lane->pool->node] = lsn;
+	/* A node that was rewound to another timeline has less than it had. */
+	if (dbt__lsn_parse(value, &seen.lsn) == W_OK &&
+	    (seen.timeline != best->timeline || seen.lsn > best->lsn))
+		*best = seen;
 	return true;
 }
 

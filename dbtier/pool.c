@@ -91,8 +91,17 @@ enum fresh { FRESH_KNOWN, FRESH_ASK, FRESH_NOT };
 static enum fresh
 fresh_of(const struct dbt_worker *worker, const struct dbt__job *job, unsigned node)
 {
-	if (job->needed == 0 || worker->replayed[node] >= job->needed ||
-	    dbt__node_has(dbt_topology_get(worker->dbt), node, job->after))
+	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
+	uint32_t timeline = dbt__topology_timeline(topology);
+	const struct dbt_position *replayed = &worker->replayed[node];
+
+	if (job->needed == 0)
+		return FRESH_KNOWN;
+	/* An LSN of a timeline that was left says nothing. */
+	if (topology->nodes[node].timeline != timeline)
+		return FRESH_NOT;
+	if ((replayed->timeline == timeline && replayed->lsn >= job->needed) ||
+	    dbt__node_has(topology, node, job->after))
 		return FRESH_KNOWN;
 	return worker->loop->now >= worker->guard_after[node] ? FRESH_ASK : FRESH_NOT;
 }

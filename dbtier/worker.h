@@ -189,7 +189,7 @@ struct dbt_worker {
 	int read_primary, write_primary;                 /* -1: none */
 	w_usec doubted[DBT_NODES_MAX]; /* the primary is not used before a probe of after this */
 	unsigned rotate;
-	uint64_t replayed[DBT_NODES_MAX]; /* what a guard saw a node to have replayed */
+	struct dbt_position replayed[DBT_NODES_MAX]; /* what a guard saw a node to have replayed */
 	w_usec guard_after[DBT_NODES_MAX]; /* no guards there before */
 
 	struct w_list queue[DBT__CLASSES];
