@@ -74,7 +74,7 @@
 	X(request_memory, bytes, "4MiB",    65536, 1073741824, RELOAD, "Memory of one request beyond its stack.") \
 	X(max_json,       bytes, "1MiB",    1024, 1073741824, RELOAD, "Length of a JSON body that a handler parses whole.") \
 	X(fiber_stack,    bytes, "256KiB",  65536, 16777216, RESTART, "Stack of a fiber; only touched pages take memory.") \
-	X(read_lanes,     uint,  "1",       1, 64, RESTART, "Pipelined read connections per worker and database node.") \
+	X(read_lanes,     uint,  "2",       1, 64, RESTART, "Pipelined read connections per worker and database node.") \
 	X(read_depth,     uint,  "128",     1, 10000, RELOAD, "Reads in flight on one lane.")                \
 	X(write_lanes,    uint,  "16",      1, 1000, RESTART, "Write connections per worker.")               \
 	X(query_timeout,  usec,  "10s",     1000, 86400000000, RELOAD, "Longest time of one statement; the request's deadline may be earlier.") \

@@ -106,7 +106,8 @@ static int
 set_up(void)
 {
 	fixture_start(&pg);
-	bench_start(&bench, &pg, ", max_rows_bytes: 64KiB, write_lanes: 4, db_queue: 400");
+	bench_start(&bench, &pg,
+	    ", max_rows_bytes: 64KiB, read_lanes: 1, write_lanes: 4, db_queue: 400");
 	return !bench_until(&bench, all_open, 10 * W_SEC);
 }
 
