@@ -20,17 +20,17 @@
 	    "Time from the call to its result.")                                                  \
 	X(DBT_WAIT_TIME, HISTOGRAM, "weir_db_wait_seconds", "",                                   \
 	    "Time that statements waited for a lane, of those that had to.")                      \
-	X(DBT_CHOSE_REPLICA, COUNTER, "weir_db_choices_total", "node=\"replica\",reason=\"fit\"",     \
+	X(DBT_CHOSE_REPLICA, COUNTER, "weir_db_choices_total", "to=\"replica\",reason=\"fit\"",     \
 	    "Which kind of node reads were given to, and why.")                                   \
-	X(DBT_CHOSE_FRESH, COUNTER, "weir_db_choices_total", "node=\"replica\",reason=\"position_known\"", \
+	X(DBT_CHOSE_FRESH, COUNTER, "weir_db_choices_total", "to=\"replica\",reason=\"position_known\"", \
 	    "Which kind of node reads were given to, and why.")                                   \
-	X(DBT_CHOSE_GUARD, COUNTER, "weir_db_choices_total", "node=\"replica\",reason=\"position_asked\"", \
+	X(DBT_CHOSE_GUARD, COUNTER, "weir_db_choices_total", "to=\"replica\",reason=\"position_asked\"", \
 	    "Which kind of node reads were given to, and why.")                                   \
-	X(DBT_CHOSE_POSITION, COUNTER, "weir_db_choices_total", "node=\"primary\",reason=\"position\"", \
+	X(DBT_CHOSE_POSITION, COUNTER, "weir_db_choices_total", "to=\"primary\",reason=\"position\"", \
 	    "Which kind of node reads were given to, and why.")                                   \
-	X(DBT_CHOSE_CONFLICT, COUNTER, "weir_db_choices_total", "node=\"primary\",reason=\"replica_failed\"", \
+	X(DBT_CHOSE_CONFLICT, COUNTER, "weir_db_choices_total", "to=\"primary\",reason=\"replica_failed\"", \
 	    "Which kind of node reads were given to, and why.")                                   \
-	X(DBT_CHOSE_ALONE, COUNTER, "weir_db_choices_total", "node=\"primary\",reason=\"no_replica\"", \
+	X(DBT_CHOSE_ALONE, COUNTER, "weir_db_choices_total", "to=\"primary\",reason=\"no_replica\"", \
 	    "Which kind of node reads were given to, and why.")                                   \
 	X(DBT_EXPIRED, COUNTER, "weir_db_replies_expired_total", "",                              \
 	    "Keys of exactly-once writes that were removed after reply_ttl.")                     \

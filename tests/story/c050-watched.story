@@ -17,6 +17,9 @@ all_in_metrics() {
 	done
 }
 check "/metrics shows every node" all_in_metrics
+check "and nothing of what they report was skipped" \
+    grep -q '^weir_monitor_metrics_skipped_total{.*} 0$' "$story_dir/metrics"
+check "nor which database reads went to" grep -q '^weir_db_choices_total{.*to="replica"' "$story_dir/metrics"
 if command -v promtool >/dev/null; then
 	silent() {
 		local said
