@@ -35,7 +35,7 @@ publish_node(struct mon *mon, struct mon_node *node, w_usec now)
 	if (json == NULL)
 		return;
 	w_json_key(json, "node");
-	mon_show_node(json, node, now);
+	mon_show_node(json, mon->state, node, now);
 	mon_feed_send(mon->feed);
 }
 

@@ -41,6 +41,34 @@ put_known(struct w_json *json, const char *key, bool known, int64_t value)
 
 /* ---- nodes ---- */
 
+/*
+ * How many servers see a database, and of these, for how many it is fit, and how many wait for its
+ * standbys: each judges by itself.
+ */
+static void
+put_views(struct w_json *json, const struct mon_state *state, const struct mon_node *database)
+{
+	char labels[96];
+	unsigned seen = 0, fit = 0, gated = 0;
+
+	snprintf(labels, sizeof(labels), "database=\"%s\"", database->name);
+	for (unsigned i = 0; i < mon_state_count(state); i++) {
+		const struct mon_node *node = mon_state_nth(state, i);
+		const struct mon_metric *metric;
+
+		if (node->role != W_SERVER || node->life == MON_DOWN)
+			continue;
+		metric = mon_report_find(node->last, W_VIEW("weir_db_node_fit"), w_view_of(labels));
+		seen += metric != NULL;
+		fit += metric != NULL && metric->value > 0;
+		metric = mon_report_find(node->last, W_VIEW("weir_db_node_gated"), w_view_of(labels));
+		gated += metric != NULL && metric->value > 0;
+	}
+	put_int(json, "seen_by", seen);
+	put_int(json, "fit_for", fit);
+	put_int(json, "gated_by", gated);
+}
+
 static void
 put_database(struct w_json *json, const struct mon_node *node)
 {
@@ -73,7 +101,8 @@ put_totals(struct w_json *json, const struct mon_figures *figures)
 }
 
 void
-mon_show_node(struct w_json *json, const struct mon_node *node, w_usec now)
+mon_show_node(struct w_json *json, const struct mon_state *state, const struct mon_node *node,
+    w_usec now)
 {
 	const struct mon_figures *figures = &node->figures;
 	const struct mon_report *last = node->last;
@@ -96,8 +125,10 @@ mon_show_node(struct w_json *json, const struct mon_node *node, w_usec now)
 	put_real(json, "cpu", figures->cpu);
 	put_real(json, "rss", figures->rss);
 	put_totals(json, figures);
-	if (node->role == W_DATABASE)
+	if (node->role == W_DATABASE) {
 		put_database(json, node);
+		put_views(json, state, node);
+	}
 	w_json_close(json, '}');
 }
 
@@ -106,7 +137,7 @@ mon_show_nodes(struct w_json *json, const struct mon_state *state, w_usec now)
 {
 	w_json_open(json, '[');
 	for (unsigned i = 0; i < mon_state_count(state); i++)
-		mon_show_node(json, mon_state_nth(state, i), now);
+		mon_show_node(json, state, mon_state_nth(state, i), now);
 	w_json_close(json, ']');
 }
 

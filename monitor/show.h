@@ -10,7 +10,8 @@
 #include "monitor/rules.h"
 
 /* Each writes one object as a value. */
-void mon_show_node(struct w_json *json, const struct mon_node *node, w_usec now);
+void mon_show_node(struct w_json *json, const struct mon_state *state, const struct mon_node *node,
+    w_usec now);
 void mon_show_cluster(struct w_json *json, const struct mon_state *state,
     const struct mon_rules *rules);
 void mon_show_alert(struct w_json *json, const struct mon_alert *alert);

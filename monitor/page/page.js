@@ -49,6 +49,13 @@ function clock(microseconds) {
 	return new Date(microseconds / 1000).toLocaleTimeString("en-GB");
 }
 
+/* Each server judges by itself whether a database may serve. */
+function fit(node) {
+	if (!node.seen_by)
+		return DASH;
+	return node.fit_for + " of " + node.seen_by + (node.gated_by > 0 ? ", waits for standbys" : "");
+}
+
 function seen(node) {
 	if (node.seen_ms === null)
 		return "never";
@@ -96,6 +103,7 @@ const databases = [
 	{ title: "Database", left: true, state: (n) => n.database },
 	{ title: "Timeline", of: (n) => number(n.timeline, 0) },
 	{ title: "Lag", of: (n) => bytes(n.lag_bytes) },
+	{ title: "Fit for", of: fit, bad: (n) => n.fit_for < n.seen_by },
 	{ title: "Transactions/s", of: (n) => rate(n.transactions_per_second) },
 	{ title: "Sessions", of: (n) => number(n.sessions, 0) },
 ];

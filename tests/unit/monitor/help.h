@@ -38,9 +38,11 @@ struct mon_report *help_report(const struct help_report *from);
 struct mon_node *help_take(struct mon_state *state, const struct help_report *from, int fd,
     w_usec now);
 
-#define HELP_COUNTER(name, labels, value)                                                          \
-	"{\"name\":\"" name "\",\"type\":\"counter\",\"labels\":\"" labels                         \
+#define HELP_METRIC(type, name, labels, value)                                                     \
+	"{\"name\":\"" name "\",\"type\":\"" type "\",\"labels\":\"" labels                         \
 	"\",\"help\":\"Help.\",\"value\":" #value "}"
+#define HELP_COUNTER(name, labels, value) HELP_METRIC("counter", name, labels, value)
+#define HELP_GAUGE(name, labels, value) HELP_METRIC("gauge", name, labels, value)
 #define HELP_REQUESTS(ok, bad)                                                                     \
 	HELP_COUNTER("weir_http_requests_total", "code=\\\"2xx\\\"", ok)                           \
 	"," HELP_COUNTER("weir_http_requests_total", "code=\\\"5xx\\\"", bad)

@@ -114,7 +114,7 @@ shown(void (*show)(struct w_json *json))
 static void
 show_database(struct w_json *json)
 {
-	mon_show_node(json, mon_state_find(state, W_VIEW("db-1")), T0 + 1500 * W_MSEC);
+	mon_show_node(json, state, mon_state_find(state, W_VIEW("db-1")), T0 + 1500 * W_MSEC);
 }
 
 static const char *
@@ -154,6 +154,41 @@ nodes(void)
 	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "lag_bytes")), 0);
 	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "seen_ms")), 1500);
 	CU_ASSERT(json_is_null(json_object_get(root, "requests_per_second")));
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "seen_by")), 0);
+	json_decref(root);
+	end();
+}
+
+#define SEES(fit, gated)                                                                           \
+	HELP_GAUGE("weir_db_node_fit", "database=\\\"db-1\\\"", fit)                               \
+	"," HELP_GAUGE("weir_db_node_fit", "database=\\\"db-2\\\"", 0)                             \
+	"," HELP_GAUGE("weir_db_node_gated", "database=\\\"db-1\\\"", gated)
+
+static void
+seen_by_servers(void)
+{
+	static const struct help_report from[] = {
+		{ .node = "server-1", .role = "server", .seq = 1, .metrics = SEES(1, 0) },
+		{ .node = "server-2", .role = "server", .seq = 1, .metrics = SEES(0, 1) },
+		{ .node = "server-2", .role = "server", .seq = 2, .state = "down", .metrics = SEES(0, 1) },
+	};
+	json_t *root;
+
+	begin(help_yaml);
+	help_take(state, &from[0], 1, T0);
+	help_take(state, &from[1], 2, T0);
+	root = shown(show_database);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "seen_by")), 2);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "fit_for")), 1);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "gated_by")), 1);
+	json_decref(root);
+
+	/* a server that is down sees nothing */
+	help_take(state, &from[2], 2, T0);
+	root = shown(show_database);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "seen_by")), 1);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "fit_for")), 1);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(root, "gated_by")), 0);
 	json_decref(root);
 	end();
 }
@@ -191,6 +226,7 @@ webhook_alert(void)
 static CU_TestInfo tests[] = {
 	{ "the exposition is what Prometheus wants, families in one piece", exposition },
 	{ "a node's JSON knows what is not known", nodes },
+	{ "a database is fit for those servers that say so", seen_by_servers },
 	{ "an alert for a webhook is Alertmanager's", webhook_alert },
 	CU_TEST_INFO_NULL,
 };
