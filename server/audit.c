@@ -71,6 +71,20 @@ on_position(struct audit *audit, struct w_view value)
 	return W_OK;
 }
 
+/* Browsers give it back so; the field wins. */
+static int
+on_cookie(struct audit *audit, struct w_view value)
+{
+	struct w_view pair, name = W_VIEW("weir-position=");
+
+	while (audit->out.position.len == 0 && w_view_split(&value, ';', &pair)) {
+		pair = w_view_trim(pair);
+		if (w_view_starts(pair, name))
+			audit->out.position = w_view_sub(pair, name.len, SIZE_MAX);
+	}
+	return W_OK;
+}
+
 static int
 on_idempotency(struct audit *audit, struct w_view value)
 {
@@ -106,6 +120,7 @@ static const struct {
 	{ { "expect", 6 }, on_expect },
 	{ { "traceparent", 11 }, on_traceparent },
 	{ { "weir-position", 13 }, on_position },
+	{ { "cookie", 6 }, on_cookie },
 	{ { "idempotency-key", 15 }, on_idempotency },
 	{ { "x-request-id", 12 }, on_id },
 };

@@ -260,6 +260,26 @@ keys_are_checked(void)
 }
 
 static void
+positions_come_by_field_or_cookie(void)
+{
+	static const struct lnk_field cookie[] = { FIELD("Host", "a"),
+		FIELD("Cookie", "a=1; weir-position=1-0/5; b=2") };
+	static const struct lnk_field both[] = { FIELD("Host", "a"),
+		FIELD("cookie", "weir-position=1-0/5"), FIELD("Weir-Position", "1-0/7"),
+		FIELD("Cookie", "weir-position=1-0/6") };
+	static const struct lnk_field other[] = { FIELD("Host", "a"),
+		FIELD("Cookie", "x-weir-position=1-0/5;;weir-position") };
+	struct srv_audit out;
+
+	CU_ASSERT_EQUAL(audit(cookie, 2, "HTTP/1.1", &out), W_OK);
+	CU_ASSERT(w_view_eq(out.position, W_VIEW("1-0/5")));
+	CU_ASSERT_EQUAL(audit(both, 4, "HTTP/1.1", &out), W_OK);
+	CU_ASSERT(w_view_eq(out.position, W_VIEW("1-0/7")));
+	CU_ASSERT_EQUAL(audit(other, 2, "HTTP/1.1", &out), W_OK);
+	CU_ASSERT_EQUAL(out.position.len, 0);
+}
+
+static void
 ambiguous_headers_are_refused(void)
 {
 	static const struct { struct lnk_field fields[2]; int err; } bad[] = {
@@ -291,6 +311,7 @@ ambiguous_headers_are_refused(void)
 static CU_TestInfo audit_tests[] = {
 	{ "good headers pass", good_headers_pass },
 	{ "idempotency keys are checked", keys_are_checked },
+	{ "positions come by field or cookie, the field wins", positions_come_by_field_or_cookie },
 	{ "ambiguous headers are refused", ambiguous_headers_are_refused },
 	CU_TEST_INFO_NULL
 };
