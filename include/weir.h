@@ -86,7 +86,7 @@ enum weir_error {
 	WEIR_ECONFLICT = -3, /* 409; also unique and foreign key violations */
 	WEIR_ETOOBIG = -4,   /* 413 */
 	WEIR_ENOMEM = -5,    /* the request's memory limit: 500 */
-	WEIR_EDB = -6,       /* the database refused the statement: 500; see weir_db_error() */
+	WEIR_EDB = -6,       /* the database refused the statement: 500; see weir_db_sqlstate() */
 	WEIR_EDOWN = -7,     /* no database node fit for it: 503 */
 	WEIR_EBUSY = -8,     /* no lane free in time: 503 */
 	WEIR_ETIMEOUT = -9,  /* the deadline passed: 504 */
