@@ -132,6 +132,7 @@ dbt__job_requeue(struct dbt__job *job)
 
 	job->lane = NULL;
 	job->flight = NULL;
+	job->portion_here = false; /* it went with the lane */
 	if (worker->stopping) {
 		dbt__job_finish(job, -W_ESHUTDOWN);
 		return;

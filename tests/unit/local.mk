@@ -57,6 +57,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/main.c \
 	%D%/dbtier/suites.h \
 	%D%/dbtier/test_live.c \
+	%D%/dbtier/test_meetings.c \
 	%D%/dbtier/test_promises.c \
 	%D%/dbtier/test_pure.c \
 	%D%/dbtier/test_topology_live.c

@@ -5,7 +5,7 @@ int
 main(void)
 {
 	static CU_SuiteInfo *const all[] = { pure_suites, topology_live_suites, live_suites,
-		promises_suites, NULL };
+		promises_suites, meetings_suites, NULL };
 	static CU_SuiteInfo *const pure[] = { pure_suites, NULL };
 	const char *missing = fixture_missing();
 

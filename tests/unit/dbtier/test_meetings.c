@@ -1,0 +1,135 @@
+/* Rare meetings: what comes in one turn, just before an end, or together with its twin. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "dbtier/topology.h"
+#include "dbtier/worker.h"
+#include "fixture.h"
+#include "suites.h"
+
+#define SOON (w_now() + 10 * W_SEC)
+
+static struct fixture pg;
+static struct bench bench;
+
+static const struct dbt_stmt add = { "m_add",
+	"INSERT INTO p (who, what) VALUES ($1, $2) RETURNING id", 2 };
+
+static int
+run(enum dbt_intent intent, const struct dbt_stmt *stmt, const char *a, const char *b,
+    const struct dbt_once *once, struct dbt_rows **ret)
+{
+	struct w_view params[2] = { w_view_of(a), w_view_of(b) };
+	struct dbt_query query = { .intent = intent, .stmt = stmt, .params = params,
+		.deadline = SOON, .once = once };
+
+	return dbt_run(bench.worker, &query, ret, NULL);
+}
+
+static W_UNUSED struct dbt_once
+key_of(const char *key)
+{
+	return (struct dbt_once){ .key = w_view_of(key), .fingerprint = { 1 } };
+}
+
+/* The thread is away as soon as all is sent, so that all answers come in one turn. */
+static W_UNUSED void
+be_away(void)
+{
+	w_fiber_sleep(0);
+	usleep(150 * 1000);
+}
+
+static void
+warm_fiber(void *arg W_UNUSED)
+{
+	W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
+
+	(void)run(DBT_WRITE, &add, "warm", "x", NULL, &rows);
+}
+
+static int
+set_up(void)
+{
+	fixture_start(&pg);
+	fixture_sql(&pg, 0, "CREATE TABLE p (id bigserial PRIMARY KEY, who text, what text);"
+	    "GRANT ALL ON p, p_id_seq TO weir_rw; GRANT SELECT ON p TO weir_ro;"
+	    /* what it is told to refuse it refuses as if PostgreSQL could not do it */
+	    "CREATE FUNCTION p_pick(who text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN"
+	    " IF who = 'refused' THEN RAISE feature_not_supported; END IF; RETURN who; END $$;"
+	    /* a slow commit */
+	    "CREATE FUNCTION p_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+	    " IF new.who = 'slow' THEN PERFORM pg_sleep(30); END IF; RETURN NULL; END $$;"
+	    "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON p DEFERRABLE INITIALLY DEFERRED"
+	    " FOR EACH ROW EXECUTE FUNCTION p_slow()");
+	bench_start(&bench, &pg, ", write_lanes: 8, max_rows_bytes: 1MiB");
+	if (!bench_until(&bench, all_fit, 10 * W_SEC))
+		return 1;
+	bench_run(&bench, warm_fiber, NULL, 0, 8);
+	return 0;
+}
+
+static int
+tear_down(void)
+{
+	bench_stop(&bench);
+	fixture_stop(&pg);
+	return 0;
+}
+
+/* ---- a portion and the end ---- */
+
+static const struct dbt_stmt dying = { "m_dying",
+	"SELECT i, CASE WHEN i = 256 THEN pg_terminate_backend(pg_backend_pid()) END"
+	" FROM generate_series(1, 1000) i", 0 };
+static const struct dbt_stmt one = { "m_one", "SELECT 1", 0 };
+
+static int
+take_all(const struct dbt_rows *rows W_UNUSED, void *arg W_UNUSED)
+{
+	return W_OK;
+}
+
+static int
+each_of(const struct dbt_stmt *stmt)
+{
+	struct dbt_query query = { .intent = DBT_READ, .stmt = stmt, .deadline = SOON };
+
+	return dbt_each(bench.worker, &query, take_all, NULL, NULL);
+}
+
+static void
+dying_fiber(void *arg)
+{
+	const int *number = arg;
+
+	if (*number == 1)
+		be_away();
+	else
+		CU_ASSERT(each_of(&dying) == -W_ELOST);
+}
+
+static void
+one_fiber(void *arg W_UNUSED)
+{
+	CU_ASSERT(each_of(&one) == W_OK);
+}
+
+static void
+a_portion_may_come_with_the_end(void)
+{
+	int numbers[] = { 0, 1 };
+
+	bench_run(&bench, one_fiber, NULL, 0, 1);
+	bench_run(&bench, dying_fiber, numbers, sizeof(*numbers), 2);
+}
+
+static CU_TestInfo meetings_tests[] = {
+	{ "a portion may come together with the end", a_portion_may_come_with_the_end },
+	CU_TEST_INFO_NULL
+};
+CU_SuiteInfo meetings_suites[] = {
+	{ .pName = "dbtier/meetings", .pInitFunc = set_up, .pCleanupFunc = tear_down,
+	    .pTests = meetings_tests },
+	CU_SUITE_INFO_NULL
+};
