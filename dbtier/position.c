@@ -125,6 +125,7 @@ void
 dbt__position_get(struct dbt_worker *worker, w_usec deadline, struct dbt_position *ret)
 {
 	struct dbt__position_waiter waiter = { .fiber = w_fiber_self() };
+	const struct dbt__job *asked;
 	bool sent;
 
 	if (!worker->options->positions)
@@ -134,7 +135,9 @@ dbt__position_get(struct dbt_worker *worker, w_usec deadline, struct dbt_positio
 		*ret = ask(worker, deadline);
 		return;
 	}
-	sent = worker->asking != NULL && worker->asking->flight != NULL;
+	/* An answer that its asker has not seen yet is as old as any. */
+	asked = worker->asking;
+	sent = asked != NULL && (asked->flight != NULL || asked->done);
 	wait_for_answer(&worker->positions[sent ? NEXT : NOW], &waiter);
 	*ret = waiter.leads ? ask(worker, deadline) : waiter.position;
 }

@@ -124,8 +124,65 @@ a_portion_may_come_with_the_end(void)
 	bench_run(&bench, dying_fiber, numbers, sizeof(*numbers), 2);
 }
 
+/* ---- a position ---- */
+
+struct latecomer {
+	uv_check_t check;
+	bool began, ended;
+};
+
+/* Its commit is acknowledged when the question has been answered, but its asker has not run yet. */
+static void
+late_fiber(void *arg)
+{
+	struct latecomer *late = arg;
+	struct dbt_position position = { 0 };
+	uint64_t flushed = 0;
+
+	fixture_sql(&pg, 0, "INSERT INTO p (who) VALUES ('late')");
+	CU_ASSERT(dbt__lsn_parse(w_view_of(fixture_sql(&pg, 0, "SELECT pg_current_wal_flush_lsn()")),
+	    &flushed) == W_OK);
+	dbt__position_get(bench.worker, SOON, &position);
+	CU_ASSERT(position.lsn >= flushed);
+	late->ended = true;
+}
+
+static void
+on_check(uv_check_t *check)
+{
+	struct latecomer *late = check->data;
+
+	if (late->began || bench.worker->asking == NULL || !bench.worker->asking->done)
+		return;
+	late->began = true;
+	CU_ASSERT(w_fiber_start(bench.fibers, late_fiber, late) == W_OK);
+}
+
+static void
+asking_fiber(void *arg)
+{
+	struct latecomer *late = arg;
+
+	for (unsigned i = 0; i < 1000 && !late->ended; i++)
+		warm_fiber(NULL);
+}
+
+static void
+a_position_is_behind_its_commit(void)
+{
+	static struct latecomer late;
+
+	uv_check_init(&bench.loop.uv, &late.check);
+	late.check.data = &late;
+	uv_check_start(&late.check, on_check);
+	bench_run(&bench, asking_fiber, &late, 0, 1);
+	CU_ASSERT(late.ended);
+	uv_close((uv_handle_t *)&late.check, NULL);
+}
+
 static CU_TestInfo meetings_tests[] = {
 	{ "a portion may come together with the end", a_portion_may_come_with_the_end },
+	{ "a position is behind its commit", a_position_is_behind_its_commit },
 	CU_TEST_INFO_NULL
 };
 CU_SuiteInfo meetings_suites[] = {
