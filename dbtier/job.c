@@ -76,9 +76,10 @@ static void
 enqueue(struct dbt__job *job, bool first)
 {
 	struct dbt_worker *worker = job->worker;
-	struct w_list *queue = &worker->queue[job->class];
+	bool fit = dbt__any_fit(worker, job);
+	struct w_list *queue = fit ? &worker->queue[job->class] : &worker->held;
 
-	if (!dbt__any_fit(worker, job))
+	if (!fit)
 		dbt__count(worker, DBT_HELD);
 	job->queued = worker->loop->now;
 	w_list_push(first ? queue->next : queue, &job->node);

@@ -138,6 +138,7 @@ look(struct dbt_worker *worker, struct dbt__job *job)
 	}
 	if (!offer.hope && primary >= 0)
 		look_at(&worker->pools[primary][job->class], &offer);
+	job->hopeless = !offer.hope;
 	return offer;
 }
 
@@ -194,9 +195,12 @@ dbt__pick(struct dbt_worker *worker, struct dbt__job *job)
 bool
 dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job)
 {
-	if (job->intent == DBT_WRITE)
-		return worker->write_primary >= 0;
-	return worker->read_primary >= 0 || (worker->replica_count > 0 && !job->only_primary);
+	bool far = job->intent == DBT_WRITE || job->only_primary || job->needed > 0;
+	int primary = far ? worker->write_primary : worker->read_primary;
+
+	if (primary >= 0)
+		return true;
+	return job->intent == DBT_READ && worker->replica_count > 0 && !job->only_primary;
 }
 
 /* Connections for those that wait, a few at a time. */
@@ -214,6 +218,29 @@ dial_for(struct dbt_worker *worker, struct dbt__job *job, unsigned waiting)
 }
 
 static void
+hold(struct dbt_worker *worker, struct dbt__job *job)
+{
+	w_list_remove(&job->node);
+	w_list_push(&worker->held, &job->node);
+}
+
+void
+dbt__unhold(struct dbt_worker *worker)
+{
+	struct w_list *pos, *tmp;
+
+	w_list_each_safe(pos, tmp, &worker->held) {
+		struct dbt__job *job = w_list_entry(pos, struct dbt__job, node);
+
+		if (!dbt__any_fit(worker, job))
+			continue;
+		w_list_remove(&job->node);
+		w_list_push(&worker->queue[job->class], &job->node);
+	}
+	worker->pump = true;
+}
+
+static void
 pump_queue(struct dbt_worker *worker, struct w_list *queue)
 {
 	struct w_list *pos, *tmp;
@@ -227,6 +254,10 @@ pump_queue(struct dbt_worker *worker, struct w_list *queue)
 		if (lane != NULL) {
 			dbt__job_unqueue(job);
 			dbt__lane_give(lane, job);
+			continue;
+		}
+		if (job->hopeless) {
+			hold(worker, job);
 			continue;
 		}
 		left = job;

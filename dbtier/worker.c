@@ -118,7 +118,7 @@ follow(struct dbt_worker *worker)
 	for (unsigned i = 0; i < worker->nodes; i++)
 		follow_node(worker, i, &topology->nodes[i]);
 	dbt__pools_fill(worker);
-	worker->pump = true;
+	dbt__unhold(worker);
 }
 
 static void
@@ -159,7 +159,7 @@ on_tick(void *arg)
 		return;
 	}
 	each_lane(worker, dbt__lane_check);
-	worker->pump = true;
+	dbt__unhold(worker); /* a node may be asked again, or dialed */
 }
 
 void
@@ -280,6 +280,7 @@ make_worker(const struct dbt_worker_config *config)
 	worker->read_primary = worker->write_primary = -1;
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		w_list_init(&worker->queue[i]);
+	w_list_init(&worker->held);
 	w_list_init(&worker->dirty);
 	w_list_init(&worker->grave);
 	w_list_init(&worker->positions[0]);
@@ -315,19 +316,24 @@ dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret,
 }
 
 static void
+end_queue(struct w_list *queue)
+{
+	while (!w_list_empty(queue)) {
+		struct dbt__job *job = w_list_entry(queue->next, struct dbt__job, node);
+
+		dbt__job_unqueue(job);
+		dbt__job_finish(job, -W_ESHUTDOWN);
+	}
+}
+
+static void
 end_jobs(struct dbt_worker *worker)
 {
 	for (unsigned i = 0; i < worker->nodes * DBT__CLASSES; i++)
 		lose_pool(&worker->pools[i / DBT__CLASSES][i % DBT__CLASSES], NULL);
-	for (unsigned i = 0; i < DBT__CLASSES; i++) {
-		while (!w_list_empty(&worker->queue[i])) {
-			struct dbt__job *job =
-			    w_list_entry(worker->queue[i].next, struct dbt__job, node);
-
-			dbt__job_unqueue(job);
-			dbt__job_finish(job, -W_ESHUTDOWN);
-		}
-	}
+	for (unsigned i = 0; i < DBT__CLASSES; i++)
+		end_queue(&worker->queue[i]);
+	end_queue(&worker->held);
 	dbt__positions_end(worker);
 }
 

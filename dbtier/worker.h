@@ -80,6 +80,7 @@ struct dbt__job {
 	struct dbt_position after; /* a read: only of a node that has replayed this */
 	uint64_t needed;       /* the same as an LSN of the primary's timeline, 0: anything will do */
 	bool guard;            /* its node is asked first */
+	bool hopeless;         /* there is no lane for it, nor will one be dialed */
 	bool describes;        /* only the columns are wanted, nothing is executed */
 	bool quiet;            /* the tier's own: counts as nobody's statement */
 	unsigned tries;
@@ -193,6 +194,7 @@ struct dbt_worker {
 	w_usec guard_after[DBT_NODES_MAX]; /* no guards there before */
 
 	struct w_list queue[DBT__CLASSES];
+	struct w_list held; /* jobs that no node can take now: they hold up no others */
 	unsigned queued, in_flight;
 	bool pump;           /* something changed for those in the queue */
 	struct w_list dirty; /* lanes with todo */
@@ -304,6 +306,8 @@ struct dbt__lane *dbt__pick(struct dbt_worker *worker, struct dbt__job *job);
 bool dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job);
 /* Hand queued jobs to lanes. */
 void dbt__pump(struct dbt_worker *worker);
+/* Things have changed: those that were held queue again, where there is a node for them. */
+void dbt__unhold(struct dbt_worker *worker);
 /* Dial the read lanes that should be there. */
 void dbt__pools_fill(struct dbt_worker *worker);
 

@@ -1,4 +1,5 @@
 /* Rare meetings: what comes in one turn, just before an end, or together with its twin. */
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -180,9 +181,49 @@ a_position_is_behind_its_commit(void)
 	uv_close((uv_handle_t *)&late.check, NULL);
 }
 
+/* ---- reads while there is no primary ---- */
+
+static bool
+no_primary(struct bench *b)
+{
+	return b->worker->write_primary < 0 && b->worker->read_primary < 0 &&
+	    b->worker->replica_count == FIXTURE_NODES - 1;
+}
+
+/* Half of them want what only the primary has. */
+static void
+held_fiber(void *arg)
+{
+	static const struct dbt_stmt read = { "m_read", "SELECT count(*) FROM p", 0 };
+	const int *number = arg;
+	bool held = *number < 10;
+	struct dbt_query query = { .intent = DBT_READ, .stmt = &read,
+		.deadline = w_now() + 2 * W_SEC,
+		.after = { held, held ? DBT_LSN_PRIMARY : 0 } };
+	W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
+	int rc = dbt_run(bench.worker, &query, &rows, NULL);
+
+	CU_ASSERT(rc == (held ? -W_EDOWN : W_OK));
+	if (!held)
+		CU_ASSERT(w_now() < query.deadline - W_SEC);
+}
+
+static void
+held_reads_hold_up_no_others(void)
+{
+	int numbers[20];
+
+	for (int i = 0; i < 20; i++)
+		numbers[i] = i;
+	fixture_stop_node(&pg, 0, SIGQUIT);
+	CU_ASSERT(bench_until(&bench, no_primary, 5 * W_SEC));
+	bench_run(&bench, held_fiber, numbers, sizeof(*numbers), 20);
+}
+
 static CU_TestInfo meetings_tests[] = {
 	{ "a portion may come together with the end", a_portion_may_come_with_the_end },
 	{ "a position is behind its commit", a_position_is_behind_its_commit },
+	{ "held reads hold up no others", held_reads_hold_up_no_others },
 	CU_TEST_INFO_NULL
 };
 CU_SuiteInfo meetings_suites[] = {
