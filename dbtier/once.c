@@ -197,13 +197,12 @@ run_as_tx(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_r
 	return rc;
 }
 
-/* It failed: because it had been done before? */
+/* It failed: because it had been done before? stmt: its form, which others may have given up since. */
 static int
-done_before(struct dbt_worker *worker, const struct dbt_query *query, int failed,
-    struct dbt_rows **ret)
+done_before(struct dbt_worker *worker, const struct dbt_query *query,
+    const struct dbt_stmt *stmt, int failed, struct dbt_rows **ret)
 {
 	W_AUTO(dbt_rows_free) struct dbt_rows *kept = NULL;
-	const struct dbt_stmt *stmt = dbt__known_once(worker, query->stmt);
 	int rc = dbt__once_find(worker, query->once, query->deadline, &kept);
 
 	if (rc == -W_ENOTFOUND)
@@ -238,7 +237,7 @@ dbt__once_run(struct dbt_worker *worker, const struct dbt_query *query, struct d
 	} while ((rc == -W_EINDOUBT || rc == -W_EAGAIN || rc == -W_ELOST) &&
 	    w_now() < query->deadline);
 	if (rc < 0 && stmt != NULL && error->sqlstate[0] != '\0')
-		return done_before(worker, query, rc, ret);
+		return done_before(worker, query, stmt, rc, ret);
 	return rc;
 }
 

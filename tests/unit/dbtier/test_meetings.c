@@ -27,14 +27,14 @@ run(enum dbt_intent intent, const struct dbt_stmt *stmt, const char *a, const ch
 	return dbt_run(bench.worker, &query, ret, NULL);
 }
 
-static W_UNUSED struct dbt_once
+static struct dbt_once
 key_of(const char *key)
 {
 	return (struct dbt_once){ .key = w_view_of(key), .fingerprint = { 1 } };
 }
 
 /* The thread is away as soon as all is sent, so that all answers come in one turn. */
-static W_UNUSED void
+static void
 be_away(void)
 {
 	w_fiber_sleep(0);
@@ -181,6 +181,49 @@ a_position_is_behind_its_commit(void)
 	uv_close((uv_handle_t *)&late.check, NULL);
 }
 
+/* ---- a key whose statement loses its form ---- */
+
+#define PICKS 10
+static const struct dbt_stmt picks[PICKS] = {
+#define PICK { "m_pick", "SELECT p_pick($1)", 1 }
+	PICK, PICK, PICK, PICK, PICK, PICK, PICK, PICK, PICK, PICK
+#undef PICK
+};
+
+static void
+pick_fiber(void *arg)
+{
+	const int *number = arg;
+	struct dbt_once old = key_of("picked"), new = key_of("refused");
+	W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
+	const struct dbt_stmt *stmt = &picks[*number / 3];
+
+	switch (*number % 3) {
+	case 0:
+		CU_ASSERT(run(DBT_WRITE, stmt, "refused", NULL, &new, &rows) == -W_ESQL);
+		break;
+	case 1:
+		CU_ASSERT_FATAL(run(DBT_WRITE, stmt, "mine", NULL, &old, &rows) == W_OK);
+		CU_ASSERT(w_view_eq(dbt_rows_get(rows, 0, 0), W_VIEW("mine")));
+		break;
+	default:
+		be_away();
+	}
+}
+
+static void
+a_lost_form_does_not_hurt_a_replay(void)
+{
+	int first = 1;
+
+	bench_run(&bench, pick_fiber, &first, 0, 1);
+	for (int i = 0; i < PICKS; i++) {
+		int numbers[] = { 3 * i, 3 * i + 1, 3 * i + 2 };
+
+		bench_run(&bench, pick_fiber, numbers, sizeof(*numbers), 3);
+	}
+}
+
 /* ---- reads while there is no primary ---- */
 
 static bool
@@ -223,6 +266,7 @@ held_reads_hold_up_no_others(void)
 static CU_TestInfo meetings_tests[] = {
 	{ "a portion may come together with the end", a_portion_may_come_with_the_end },
 	{ "a position is behind its commit", a_position_is_behind_its_commit },
+	{ "a statement that loses its form does not hurt a replay", a_lost_form_does_not_hurt_a_replay },
 	{ "held reads hold up no others", held_reads_hold_up_no_others },
 	CU_TEST_INFO_NULL
 };
