@@ -113,13 +113,12 @@ claim(struct dbt_tx *tx, struct dbt_sql_error *error)
 	return rc;
 }
 
-/* A value in a row's text in an array literal: escaped once for each. */
 static void
-put_quoted(struct w_buf *out, struct w_view text)
+put_escaped(struct w_buf *out, struct w_view text, const char *escape)
 {
 	for (size_t i = 0; i < text.len; i++) {
 		if (text.ptr[i] == '"' || text.ptr[i] == '\\')
-			w_buf_text(out, "\\\\\\");
+			w_buf_text(out, escape);
 		w_buf_char(out, text.ptr[i]);
 	}
 }
@@ -136,7 +135,7 @@ record_row(struct w_buf *out, const struct dbt_rows *rows, int row)
 		if (value.ptr == NULL)
 			continue;
 		w_buf_text(out, "\\\"");
-		put_quoted(out, value);
+		put_escaped(out, value, "\\\\\\"); /* once for the row's text, once for the array's */
 		w_buf_text(out, "\\\"");
 	}
 	w_buf_text(out, ")\"");
@@ -363,6 +362,33 @@ store_and_commit(struct dbt_tx *tx, struct dbt_sql_error *error)
 	return rc;
 }
 
+/* Is what is kept what this transaction returned, and not what a twin did after it was rolled back? */
+static bool
+is_own(const struct dbt_tx *tx)
+{
+	struct w_buf text = { 0 };
+	bool same;
+
+	for (int i = 1; i < dbt_rows_count(tx->kept); i++) {
+		w_buf_text(&text, i > 1 ? ",\"" : "{\"");
+		put_escaped(&text, dbt_rows_get(tx->kept, i, 1), "\\");
+		w_buf_char(&text, '"');
+	}
+	w_buf_text(&text, text.len > 0 ? "}" : "{}");
+	same = !w_buf_broken(&text) && w_view_eq(w_buf_get(&text), w_buf_get(&tx->record));
+	w_buf_fini(&text);
+	return same;
+}
+
+/* What is kept under the key now. Of another run: this one was rolled back. */
+static int
+find_own(struct dbt_tx *tx)
+{
+	int rc = dbt__once_find(tx->worker, tx->once, tx->deadline, &tx->kept);
+
+	return rc == W_OK && !is_own(tx) ? -W_ELOST : rc;
+}
+
 /* Was it committed? Whoever can claim the key knows that it was not, and will not be. */
 static int
 resolve(struct dbt_tx *tx)
@@ -379,7 +405,7 @@ resolve(struct dbt_tx *tx)
 	} while ((rc == -W_ELOST || rc == -W_EINDOUBT) && w_now() < tx->deadline);
 	(void)undo(tx);
 	if (rc == -W_ECONFLICT && is_taken(&error))
-		return dbt__once_find(tx->worker, tx->once, tx->deadline, &tx->kept);
+		return find_own(tx);
 	return rc == W_OK ? -W_ELOST : -W_EINDOUBT;
 }
 

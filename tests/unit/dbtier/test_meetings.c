@@ -224,6 +224,52 @@ a_lost_form_does_not_hurt_a_replay(void)
 	}
 }
 
+/* ---- a transaction in doubt, and its twin ---- */
+
+static void
+doubtful_tx(const char *who, int *ret_rc, char id[16])
+{
+	struct dbt_once once = key_of("doubtful");
+	struct dbt_begin how = { .deadline = SOON, .once = &once };
+	W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
+	struct w_view params[2] = { w_view_of(who), W_VIEW("x") };
+	struct dbt_tx *tx = NULL;
+
+	*ret_rc = dbt_tx_begin(bench.worker, &how, &tx, NULL);
+	CU_ASSERT_FATAL(*ret_rc == W_OK);
+	CU_ASSERT_FATAL(dbt_tx_exec(tx, &add, params, &rows, NULL) == W_OK);
+	(void)w_view_copy(dbt_rows_get(rows, 0, 0), id, 16);
+	*ret_rc = dbt_tx_commit(&tx, NULL, NULL);
+}
+
+static void
+doubtful_fiber(void *arg)
+{
+	const int *number = arg;
+	char id[16] = "", sql[128];
+	int rc;
+
+	w_fiber_sleep(*number * 200 * W_MSEC);
+	if (*number == 2) {
+		fixture_sql(&pg, 0, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+		    " WHERE wait_event = 'PgSleep'");
+		return;
+	}
+	doubtful_tx(*number == 0 ? "slow" : "fast", &rc, id);
+	snprintf(sql, sizeof(sql), "SELECT count(*) FROM p WHERE id = %s", id);
+	/* What a commit has confirmed is there. */
+	CU_ASSERT((rc == W_OK) == (strcmp(fixture_sql(&pg, 0, sql), "1") == 0));
+	CU_ASSERT(rc == (*number == 0 ? -W_ELOST : W_OK));
+}
+
+static void
+a_twins_commit_is_not_ones_own(void)
+{
+	int numbers[] = { 0, 1, 2 };
+
+	bench_run(&bench, doubtful_fiber, numbers, sizeof(*numbers), 3);
+}
+
 /* ---- reads while there is no primary ---- */
 
 static bool
@@ -267,6 +313,7 @@ static CU_TestInfo meetings_tests[] = {
 	{ "a portion may come together with the end", a_portion_may_come_with_the_end },
 	{ "a position is behind its commit", a_position_is_behind_its_commit },
 	{ "a statement that loses its form does not hurt a replay", a_lost_form_does_not_hurt_a_replay },
+	{ "a twin's commit is not one's own", a_twins_commit_is_not_ones_own },
 	{ "held reads hold up no others", held_reads_hold_up_no_others },
 	CU_TEST_INFO_NULL
 };
