@@ -22,6 +22,7 @@ struct dbt__channel {
 	struct w_buf out, in;
 	size_t sent;   /* of out */
 	size_t parsed; /* of in */
+	size_t skip;   /* bytes to come that nobody wants */
 };
 
 /* conn is connected and idle. Errors: -W_EIO its TLS is of a library that is not OpenSSL. */

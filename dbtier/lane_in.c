@@ -255,6 +255,49 @@ on_ready_for_query(struct dbt__lane *lane, struct w_view body)
 	return true;
 }
 
+/* ---- what is too long ---- */
+
+#define MESSAGE_SLACK ((size_t)64 * 1024)
+
+/* What is there of a message that must not be held is dropped, and so is what will come of it. */
+static void
+skip_message(struct dbt__channel *channel, size_t size)
+{
+	channel->skip = size - dbt__channel_rest(channel).len;
+	channel->parsed = channel->in.len;
+}
+
+static void
+skip_rest(struct dbt__channel *channel)
+{
+	size_t len = W_MIN(channel->skip, dbt__channel_rest(channel).len);
+
+	channel->parsed += len;
+	channel->skip -= len;
+}
+
+/* A message is there in part. A row that is longer than a whole result may be is not waited for. */
+static bool
+take_part(struct dbt__lane *lane)
+{
+	struct dbt__channel *channel = &lane->channel;
+	struct w_view rest = dbt__channel_rest(channel);
+	size_t size = dbt__message_size(rest);
+	struct dbt__flight *flight;
+
+	if (size <= lane->worker->options->max_rows_bytes + MESSAGE_SLACK)
+		return true;
+	if (rest.ptr[0] != 'D' || lane->count == 0)
+		return false;
+	flight = head_of(lane);
+	skip_message(channel, size);
+	if (flight->job == NULL || flight->too_big)
+		return true;
+	(void)rows_of(lane, flight);
+	too_big(lane, flight);
+	return true;
+}
+
 /* ---- all of it ---- */
 
 /* What is not here (COPY, above all) nobody asked for. */
@@ -292,15 +335,17 @@ take_message(struct dbt__lane *lane, const struct dbt__message *message)
 bool
 dbt__lane_take(struct dbt__lane *lane)
 {
-	struct w_view rest = dbt__channel_rest(&lane->channel);
 	size_t len = lane->channel.in.len;
 	struct dbt__message message;
+	struct w_view rest;
 	int rc = 0;
 
+	skip_rest(&lane->channel);
+	rest = dbt__channel_rest(&lane->channel);
 	while (lane->state == DBT__OPEN && (rc = dbt__message_parse(&rest, &message)) > 0) {
 		lane->channel.parsed = len - rest.len;
 		if (!take_message(lane, &message))
 			return false;
 	}
-	return rc >= 0;
+	return rc == 0 && lane->state == DBT__OPEN ? take_part(lane) : rc >= 0;
 }

@@ -152,6 +152,15 @@ dbt__message_parse(struct w_view *rest, struct dbt__message *ret)
 	return 1;
 }
 
+size_t
+dbt__message_size(struct w_view rest)
+{
+	struct w_view at = w_view_sub(rest, 1, SIZE_MAX);
+	uint32_t len = 0;
+
+	return take_u32(&at, &len) < 0 ? 0 : (size_t)len + 1;
+}
+
 int
 dbt__said_parse(struct w_view body, struct dbt__said *ret)
 {

@@ -38,6 +38,8 @@ struct dbt__message {
 };
 /* Cut the first message from *rest. Returns 1, 0 when it is not all there, or -W_EPROTO. */
 int dbt__message_parse(struct w_view *rest, struct dbt__message *ret);
+/* Bytes of the first message, header included; 0: too little is there to tell. */
+size_t dbt__message_size(struct w_view rest);
 
 /* ErrorResponse, NoticeResponse: the fields that matter, empty where they are missing. */
 struct dbt__said {

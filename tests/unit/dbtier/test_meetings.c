@@ -270,6 +270,64 @@ a_twins_commit_is_not_ones_own(void)
 	bench_run(&bench, doubtful_fiber, numbers, sizeof(*numbers), 3);
 }
 
+/* ---- a long value ---- */
+
+static const struct dbt_stmt giant = { "m_giant",
+	"SELECT repeat('x', 1000000 * $1::int)", 1 };
+static const struct dbt_stmt add_giant = { "m_add_giant",
+	"INSERT INTO p (who) VALUES ($1) RETURNING repeat('x', 50000000)", 1 };
+
+static size_t
+held_in_lanes(const struct dbt_worker *worker)
+{
+	size_t held = 0;
+	struct w_list *pos;
+
+	for (unsigned i = 0; i < worker->nodes * DBT__CLASSES; i++)
+		w_list_each(pos, &worker->pools[i / DBT__CLASSES][i % DBT__CLASSES].lanes)
+			held += w_list_entry(pos, struct dbt__lane, node)->channel.in.cap;
+	return held;
+}
+
+static size_t most_held;
+
+static void
+on_held(uv_check_t *check W_UNUSED)
+{
+	size_t held = held_in_lanes(bench.worker);
+
+	most_held = W_MAX(most_held, held);
+}
+
+static void
+giant_fiber(void *arg)
+{
+	const int *number = arg;
+	W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
+
+	int rc = *number == 1 ? run(DBT_WRITE, &add_giant, "giant", NULL, NULL, &rows) :
+	    run(DBT_READ, &giant, *number == 0 ? "50" : "1", NULL, NULL, &rows);
+
+	CU_ASSERT(rc == (*number < 2 ? -W_ETOOBIG : W_OK));
+}
+
+static void
+a_long_value_is_not_held(void)
+{
+	static uv_check_t check;
+	int numbers[20];
+
+	for (int i = 0; i < 20; i++)
+		numbers[i] = i;
+	uv_check_init(&bench.loop.uv, &check);
+	uv_check_start(&check, on_held);
+	bench_run(&bench, giant_fiber, numbers, sizeof(*numbers), 2);
+	uv_close((uv_handle_t *)&check, NULL);
+	bench_run(&bench, giant_fiber, numbers, sizeof(*numbers), 20);
+	CU_ASSERT(most_held > 0 && most_held < 8 * 1024 * 1024);
+	CU_ASSERT(strcmp(fixture_sql(&pg, 0, "SELECT count(*) FROM p WHERE who = 'giant'"), "2") == 0);
+}
+
 /* ---- reads while there is no primary ---- */
 
 static bool
@@ -314,6 +372,7 @@ static CU_TestInfo meetings_tests[] = {
 	{ "a position is behind its commit", a_position_is_behind_its_commit },
 	{ "a statement that loses its form does not hurt a replay", a_lost_form_does_not_hurt_a_replay },
 	{ "a twin's commit is not one's own", a_twins_commit_is_not_ones_own },
+	{ "a long value is not held in memory", a_long_value_is_not_held },
 	{ "held reads hold up no others", held_reads_hold_up_no_others },
 	CU_TEST_INFO_NULL
 };
