@@ -92,6 +92,7 @@ dbt__lane_free(struct dbt__lane *lane)
 {
 	W_ASSERT(lane->count == 0 && lane->todo_count == 0);
 	free(lane->ring);
+	free(lane->options);
 	for (unsigned i = 0; i < lane->prepared_size; i++)
 		dbt__columns_drop(&lane->columns[i]);
 	free(lane->columns);
@@ -264,6 +265,7 @@ dbt__lane_dial(struct dbt__pool *pool)
 	lane->pool = pool;
 	lane->ring = w_xcalloc(size, sizeof(*lane->ring));
 	lane->mask = size - 1;
+	lane->options = w_xasprintf("%s", write ? worker->rw_options : worker->ro_options);
 	w_list_init(&lane->todo);
 	w_list_init(&lane->dirty);
 	w_list_push(&pool->lanes, &lane->node);
@@ -274,7 +276,7 @@ dbt__lane_dial(struct dbt__pool *pool)
 		.loop = worker->loop,
 		.login = write ? &worker->rw[pool->node] : &worker->ro[pool->node],
 		.application = write ? "weir-write" : "weir-read",
-		.options = write ? worker->rw_options : worker->ro_options,
+		.options = lane->options,
 		.timeout = DIAL_TIMEOUT,
 		.done = on_dialed,
 		.arg = lane,

@@ -119,6 +119,7 @@ struct dbt__lane {
 	struct dbt__pool *pool;
 	enum dbt__lane_state state;
 	struct dbt__dial dial;
+	char *options; /* of its session; those of the worker may change while it is dialed */
 	PGconn *conn;
 	struct dbt__channel channel;
 	struct dbt__watch watch;

@@ -328,6 +328,28 @@ a_long_value_is_not_held(void)
 	CU_ASSERT(strcmp(fixture_sql(&pg, 0, "SELECT count(*) FROM p WHERE who = 'giant'"), "2") == 0);
 }
 
+/* ---- a reload while lanes are dialed ---- */
+
+static void
+reload_fiber(void *arg W_UNUSED)
+{
+	int64_t failed = bench_value(&bench, DBT_DIALS_FAILED);
+	int64_t opened = bench_value(&bench, DBT_OPENED);
+
+	/* its address is a name, which is looked up first */
+	(void)dbt__lane_dial(&bench.worker->pools[1][DBT__SLOW]);
+	dbt_worker_reload(bench.worker, bench.worker->options);
+	w_fiber_sleep(500 * W_MSEC);
+	CU_ASSERT(bench_value(&bench, DBT_DIALS_FAILED) == failed);
+	CU_ASSERT(bench_value(&bench, DBT_OPENED) > opened);
+}
+
+static void
+a_reload_leaves_dials_alone(void)
+{
+	bench_run(&bench, reload_fiber, NULL, 0, 1);
+}
+
 /* ---- reads while there is no primary ---- */
 
 static bool
@@ -373,6 +395,7 @@ static CU_TestInfo meetings_tests[] = {
 	{ "a statement that loses its form does not hurt a replay", a_lost_form_does_not_hurt_a_replay },
 	{ "a twin's commit is not one's own", a_twins_commit_is_not_ones_own },
 	{ "a long value is not held in memory", a_long_value_is_not_held },
+	{ "a reload leaves dials alone", a_reload_leaves_dials_alone },
 	{ "held reads hold up no others", held_reads_hold_up_no_others },
 	CU_TEST_INFO_NULL
 };
