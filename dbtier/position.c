@@ -113,12 +113,17 @@ ask(struct dbt_worker *worker, w_usec deadline)
 }
 
 /* Apart, since the compiler cannot see that the list has forgotten the waiter when its fiber goes on. */
-static __attribute__((noinline)) void
-wait_for_answer(struct w_list *list, struct dbt__position_waiter *waiter)
+static __attribute__((noinline)) int
+wait_for_answer(struct w_list *list, struct dbt__position_waiter *waiter, w_usec deadline)
 {
 	w_list_push(list, &waiter->node);
-	while (!waiter->done && !waiter->leads)
-		w_fiber_park();
+	while (!waiter->done && !waiter->leads) {
+		if (w_fiber_park_until(deadline) == W_OK || waiter->done || waiter->leads)
+			continue;
+		w_list_remove(&waiter->node);
+		return -W_ETIMEOUT;
+	}
+	return W_OK;
 }
 
 void
@@ -138,8 +143,10 @@ dbt__position_get(struct dbt_worker *worker, w_usec deadline, struct dbt_positio
 	/* An answer that its asker has not seen yet is as old as any. */
 	asked = worker->asking;
 	sent = asked != NULL && (asked->flight != NULL || asked->done);
-	wait_for_answer(&worker->positions[sent ? NEXT : NOW], &waiter);
-	*ret = waiter.leads ? ask(worker, deadline) : waiter.position;
+	if (wait_for_answer(&worker->positions[sent ? NEXT : NOW], &waiter, deadline) < 0)
+		*ret = only_primary(worker);
+	else
+		*ret = waiter.leads ? ask(worker, deadline) : waiter.position;
 }
 
 void

@@ -350,6 +350,46 @@ a_reload_leaves_dials_alone(void)
 	bench_run(&bench, reload_fiber, NULL, 0, 1);
 }
 
+/* ---- a position that nobody tells ---- */
+
+static void
+hasty_fiber(void *arg)
+{
+	const int *number = arg;
+	struct w_view params[2] = { W_VIEW("hasty"), W_VIEW("x") };
+	struct dbt_query query = { .intent = DBT_WRITE, .stmt = &add, .params = params };
+	W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
+	w_usec start;
+
+	w_fiber_sleep(*number * 50 * W_MSEC);
+	start = w_now();
+	query.deadline = start + (*number == 0 ? 10 * W_SEC : 300 * W_MSEC);
+	CU_ASSERT_FATAL(dbt_run(bench.worker, &query, &rows, NULL) == W_OK);
+	CU_ASSERT(dbt_rows_position(rows).lsn == DBT_LSN_PRIMARY);
+	if (*number > 0)
+		CU_ASSERT(w_now() - start < 600 * W_MSEC);
+}
+
+static bool
+primary_is_trusted(struct bench *b)
+{
+	return b->worker->write_primary == 0;
+}
+
+static void
+a_position_is_not_waited_for_too_long(void)
+{
+	int numbers[] = { 0, 1, 2 };
+
+	fixture_sql(&pg, 0, "ALTER ROLE weir_ro NOLOGIN");
+	fixture_sql(&pg, 0, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+	    " WHERE application_name = 'weir-read'");
+	bench_run(&bench, warm_fiber, NULL, 0, 1);
+	CU_ASSERT(bench_until(&bench, primary_is_trusted, W_SEC));
+	bench_run(&bench, hasty_fiber, numbers, sizeof(*numbers), 3);
+	fixture_sql(&pg, 0, "ALTER ROLE weir_ro LOGIN");
+}
+
 /* ---- reads while there is no primary ---- */
 
 static bool
@@ -396,6 +436,7 @@ static CU_TestInfo meetings_tests[] = {
 	{ "a twin's commit is not one's own", a_twins_commit_is_not_ones_own },
 	{ "a long value is not held in memory", a_long_value_is_not_held },
 	{ "a reload leaves dials alone", a_reload_leaves_dials_alone },
+	{ "a position is not waited for too long", a_position_is_not_waited_for_too_long },
 	{ "held reads hold up no others", held_reads_hold_up_no_others },
 	CU_TEST_INFO_NULL
 };
