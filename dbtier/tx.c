@@ -4,8 +4,9 @@
  * 1. The lane may be lost at any time; then tx->lane is NULL, and the server rolls back.
  * 2. The lane goes back to its pool only when the server says that no transaction is open.
  * 3. With a key (once.c) it first claims the key, which makes a twin wait, and before the COMMIT stores
- *    what its statements returned: for each "#ROWS AFFECTED", then a text for each row. When the key is
- *    taken there is no transaction: what was stored is handed out.
+ *    what its statements returned: for each "#ROWS AFFECTED", then a text for each row; or "!ERROR SQLSTATE"
+ *    when it failed and the transaction got over it (a savepoint). When the key is taken there is no
+ *    transaction: what was stored is handed out.
  */
 #include <stdio.h>
 
@@ -150,6 +151,27 @@ record(struct dbt_tx *tx, const struct dbt_rows *rows)
 		record_row(&tx->record, rows, i);
 }
 
+static void
+record_error(struct dbt_tx *tx, int rc, const struct dbt_sql_error *error)
+{
+	w_buf_printf(&tx->record, "%c\"!%d %s\"", tx->record.len > 0 ? ',' : '{', -rc,
+	    error->sqlstate);
+}
+
+/* Did the statement fail then? Its error, or 0. */
+static int
+replay_error(struct w_view header, struct dbt_sql_error *error)
+{
+	char text[48];
+	int number;
+
+	if (w_view_copy(header, text, sizeof(text)) < 0 ||
+	    sscanf(text, "!%d %5s", &number, error->sqlstate) < 1 || number <= 0)
+		return 0;
+	snprintf(error->message, sizeof(error->message), "it failed the first time");
+	return -number;
+}
+
 /* The next of the kept results. */
 static int
 replay(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_rows **ret,
@@ -158,14 +180,17 @@ replay(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_rows **ret,
 	struct w_view header = dbt_rows_get(tx->kept, tx->at, 1);
 	long long affected;
 	char text[48];
-	int count, rc;
+	int count, rc = replay_error(header, error);
 
+	if (rc < 0) {
+		tx->at++;
+		return rc;
+	}
 	if (w_view_copy(header, text, sizeof(text)) < 0 ||
 	    sscanf(text, "#%d %lld", &count, &affected) != 2 || count < 0 ||
 	    count >= dbt_rows_count(tx->kept) - tx->at) {
-		if (error != NULL)
-			snprintf(error->message, sizeof(error->message),
-			    "the replay runs other statements than the first time");
+		snprintf(error->message, sizeof(error->message),
+		    "the replay runs other statements than the first time");
 		return -W_ESQL;
 	}
 	rc = dbt__once_replay(tx->worker, stmt, tx->deadline, tx->kept, tx->at + 1, count, ret);
@@ -291,9 +316,11 @@ int
 dbt_tx_exec(struct dbt_tx *tx, const struct dbt_stmt *stmt, const struct w_view *params,
     struct dbt_rows **ret, struct dbt_sql_error *error)
 {
-	struct dbt__job job = job_of(tx, stmt, error);
+	struct dbt_sql_error own;
+	struct dbt__job job = job_of(tx, stmt, error != NULL ? error : &own);
 	int rc;
 
+	error = job.error;
 	if (tx->kept != NULL)
 		return replay(tx, stmt, ret, error);
 	if (tx->lane == NULL)
@@ -303,9 +330,10 @@ dbt_tx_exec(struct dbt_tx *tx, const struct dbt_stmt *stmt, const struct w_view 
 	if (rc < 0) {
 		if (tx->failed == W_OK) {
 			tx->failed = rc;
-			if (error != NULL)
-				tx->error = *error;
+			tx->error = *error;
 		}
+		if (tx->once != NULL)
+			record_error(tx, rc, error);
 		return rc;
 	}
 	if (tx->once != NULL)

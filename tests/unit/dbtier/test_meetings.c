@@ -390,6 +390,58 @@ a_position_is_not_waited_for_too_long(void)
 	fixture_sql(&pg, 0, "ALTER ROLE weir_ro LOGIN");
 }
 
+/* ---- an error that a transaction has got over ---- */
+
+static void
+mended_tx(int rcs[4], char id[16], bool *ret_replayed)
+{
+	static const struct dbt_stmt save = { "m_save", "SAVEPOINT a", 0 };
+	static const struct dbt_stmt back = { "m_back", "ROLLBACK TO a", 0 };
+	static const struct dbt_stmt fail = { "m_fail",
+		"INSERT INTO p (id) SELECT min(id) FROM p", 0 };
+	static const struct dbt_stmt *const all[] = { &save, &fail, &back, &add };
+	struct dbt_once once = key_of("mended");
+	struct dbt_begin how = { .deadline = SOON, .once = &once };
+	struct w_view params[2] = { W_VIEW("mended"), W_VIEW("x") };
+	struct dbt_sql_error error;
+	struct dbt_tx *tx = NULL;
+
+	CU_ASSERT_FATAL(dbt_tx_begin(bench.worker, &how, &tx, NULL) == W_OK);
+	*ret_replayed = dbt_tx_replayed(tx);
+	for (unsigned i = 0; i < 4; i++) {
+		W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
+
+		rcs[i] = dbt_tx_exec(tx, all[i], params, &rows, &error);
+		if (i == 1)
+			CU_ASSERT(strcmp(error.sqlstate, "23505") == 0);
+		if (i == 3 && rcs[i] == W_OK)
+			(void)w_view_copy(dbt_rows_get(rows, 0, 0), id, 16);
+	}
+	CU_ASSERT(dbt_tx_commit(&tx, NULL, NULL) == W_OK);
+}
+
+static void
+mended_fiber(void *arg W_UNUSED)
+{
+	char ids[2][16] = { "", "" };
+	bool replayed;
+	int rcs[4];
+
+	for (unsigned i = 0; i < 2; i++) {
+		mended_tx(rcs, ids[i], &replayed);
+		CU_ASSERT(replayed == (i > 0));
+		CU_ASSERT(rcs[0] == W_OK && rcs[1] == -W_ECONFLICT);
+		CU_ASSERT(rcs[2] == W_OK && rcs[3] == W_OK);
+	}
+	CU_ASSERT(ids[0][0] != '\0' && strcmp(ids[0], ids[1]) == 0);
+}
+
+static void
+errors_are_replayed_too(void)
+{
+	bench_run(&bench, mended_fiber, NULL, 0, 1);
+}
+
 /* ---- reads while there is no primary ---- */
 
 static bool
@@ -437,6 +489,7 @@ static CU_TestInfo meetings_tests[] = {
 	{ "a long value is not held in memory", a_long_value_is_not_held },
 	{ "a reload leaves dials alone", a_reload_leaves_dials_alone },
 	{ "a position is not waited for too long", a_position_is_not_waited_for_too_long },
+	{ "errors are replayed, too", errors_are_replayed_too },
 	{ "held reads hold up no others", held_reads_hold_up_no_others },
 	CU_TEST_INFO_NULL
 };
