@@ -359,12 +359,10 @@ const struct dbt_stmt dbt__guard_stmt = { "weir_guard",
 	" pg_last_wal_replay_lsn()", 1 };
 
 static void
-put_guard(struct dbt__lane *lane, struct dbt__flight *flight, uint64_t position)
+put_guard(struct dbt__lane *lane, struct dbt__flight *flight, const char *name, uint64_t position)
 {
-	unsigned known = dbt__known_index(lane->worker, &dbt__guard_stmt);
-	char room[DBT__NAME_SIZE], text[DBT_POSITION_SIZE];
+	char text[DBT_POSITION_SIZE];
 	struct w_view param = { text, 0 };
-	const char *name = put_prepared(lane, flight, known, room);
 
 	param.len = (size_t)snprintf(text, sizeof(text), "%X/%X", (unsigned)(position >> 32),
 	    (unsigned)position);
@@ -373,23 +371,27 @@ put_guard(struct dbt__lane *lane, struct dbt__flight *flight, uint64_t position)
 	flight->guarded = true;
 }
 
+/* All that is not prepared is prepared first: when the guard fails, what follows it is skipped. */
 static void
 put_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight *flight)
 {
 	const struct dbt_stmt *stmt = job->stmt;
 	struct w_buf *out = &lane->channel.out;
-	char room[DBT__NAME_SIZE];
-	const char *name = "";
+	char room[DBT__NAME_SIZE], guard_room[DBT__NAME_SIZE];
+	const char *name = "", *guard = NULL;
 
 	flight->generation = lane->generation[flight->known];
 	if (job->guard)
-		put_guard(lane, flight, job->needed);
+		guard = put_prepared(lane, flight, dbt__known_index(lane->worker, &dbt__guard_stmt),
+		    guard_room);
 	if (job->unnamed) {
 		dbt__put_parse(out, name, stmt->sql);
 		dbt__put_describe(out, name);
 	} else {
 		name = put_prepared(lane, flight, flight->known, room);
 	}
+	if (guard != NULL)
+		put_guard(lane, flight, guard, job->needed);
 	if (!job->describes) {
 		dbt__put_bind(out, name, job->params, stmt->params);
 		dbt__put_execute(out, job->portion);
@@ -479,9 +481,10 @@ dbt__lane_hear_out(struct dbt__lane *lane, const char *why)
 		dbt__lane_lose(lane, why);
 		return;
 	}
+	/* First: what is read may lose the lane, and have the node looked at. */
+	dbt__doubt(lane->worker, lane->pool->node);
 	(void)dbt__channel_read(&lane->channel);
 	(void)dbt__lane_take(lane);
-	dbt__doubt(lane->worker, lane->pool->node);
 	dbt__lane_lose(lane, lane->ended ? "the server said goodbye" : why);
 }
 

@@ -75,7 +75,9 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 		struct dbt__lane *lane = w_list_entry(pos, struct dbt__lane, node);
 
 		offer->hope = true;
+		/* A cancel that is under way hits whatever runs next. */
 		if (lane->state != DBT__OPEN || lane->taken || lane->stuck || lane->blocked ||
+		    lane->cancel != NULL ||
 		    load_of(lane) >= W_MIN(depth, lane->mask + 1))
 			continue;
 		if (offer->idle == NULL && load_of(lane) == 0)

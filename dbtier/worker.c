@@ -87,6 +87,8 @@ is_doubted(const struct dbt_worker *worker, const struct dbt_node *node, unsigne
 void
 dbt__doubt(struct dbt_worker *worker, unsigned node)
 {
+	/* A replica that crashed may come back with less than it had. */
+	worker->replayed[node] = (struct dbt_position){ 0 };
 	if (worker->roles[node] != DBT_PRIMARY || worker->stopping)
 		return;
 	worker->doubted[node] = w_now();

@@ -359,8 +359,8 @@ void dbt__once_params(const struct dbt_once *once, struct dbt__once_text *text,
 /* --- worker.c --- */
 
 /*
- * A connection to a primary went away: it may have crashed and come back, and show commits that
- * nobody acknowledged. The prober knows; until it has looked, the node is not in force for us.
+ * A connection went away. A replica may come back with less than it had; a primary may have crashed and
+ * come back, and show commits that nobody acknowledged. The prober knows; until it has looked, the node is not in force for us.
  */
 void dbt__doubt(struct dbt_worker *worker, unsigned node);
 /* Make sure that the tick runs while there is something to look after. */
