@@ -351,6 +351,49 @@ check_shards(const struct w__load *load)
 	return W_OK;
 }
 
+static bool
+has_promoter(const struct w_cluster *cluster)
+{
+	const struct w_member *member;
+
+	for (unsigned i = 0; (member = w_cluster_nth(cluster, W_MONITOR, i)) != NULL; i++)
+		if (member->opt.monitor.control[0] != '\0')
+			return true;
+	return false;
+}
+
+/* Who runs PostgreSQL, and who decides which one is primary, must go together. */
+static int
+check_failover(const struct w__load *load)
+{
+	const struct w_cluster *cluster = load->cluster;
+	struct w__place place = { "cluster", -1, "failover", -1 };
+	bool builtin = strcmp(cluster->opt.failover, "builtin") == 0;
+	const struct w_member *member;
+	unsigned own = 0, count = 0;
+	int rc = check_choice(load, place, cluster->opt.failover, "builtin external");
+
+	if (rc < 0)
+		return rc;
+	for (; (member = w_cluster_nth(cluster, W_DATABASE, count)) != NULL; count++)
+		own += member->opt.database.data[0] != '\0';
+	if (own == 0)
+		return W_OK;
+	if (!builtin)
+		return w__load_fail(load, &place, -W_EINVAL,
+		    "is external, but there are databases with a data directory; an agent that runs "
+		    "PostgreSQL wants builtin, one that only observes no data");
+	if (own < count)
+		return w__load_fail(load, &place, -W_EINVAL,
+		    "is builtin%s, and only %u of %u databases have a data directory; wanted is one "
+		    "for each, or for none", by_default(load, &place), own, count);
+	if (!has_promoter(cluster))
+		return w__load_fail(load, &place, -W_EINVAL,
+		    "is builtin%s, which needs a monitor with a control address: its promoter decides "
+		    "which database is primary", by_default(load, &place));
+	return W_OK;
+}
+
 int
 w__cluster_check(const struct w__load *load)
 {
@@ -372,6 +415,8 @@ w__cluster_check(const struct w__load *load)
 		rc = check_primaries(load);
 	if (rc == W_OK)
 		rc = check_shards(load);
+	if (rc == W_OK)
+		rc = check_failover(load);
 	if (rc == W_OK)
 		rc = check_cluster(load);
 	return rc;

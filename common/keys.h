@@ -9,7 +9,7 @@
  *	link      balancers           servers
  *	collect   monitors            every node
  *	feed      monitors            every node, and every NAME.pub that is no node (subscribers)
- *	control   nodes (later)       monitors, and the subscriber "operator"
+ *	control   monitors            databases, and the subscriber "operator"
  *
  * libzmq 4.3.4 admits any CURVE client when no ZAP handler is bound, so: w_zap_start()
  * comes before any bind, and every server socket sets ZMQ_ZAP_ENFORCE_DOMAIN (93), which

@@ -33,6 +33,7 @@
 	X(ro_password,    file,  "",        0, 0, RESTART, "File holding the password of ro_user.")          \
 	X(agent_password, file,  "",        0, 0, RESTART, "File holding the password of agent_user.")       \
 	X(quorum,         uint,  "1",       0, 16, RESTART, "Standbys that must acknowledge a commit (ANY k of all names); 0 is asynchronous.") \
+	X(failover,       text,  "builtin", 0, 0, RESTART, "Who decides which database is primary: builtin (the database agents and the monitors) or external (Patroni, a managed PostgreSQL: Weir follows).") \
 	X(probe_interval, usec,  "100ms",   10000, 60000000, RESTART, "Time between two probes of a database node.") \
 	X(probe_timeout,  usec,  "1s",      10000, 60000000, RESTART, "Longest time a probe may take.")      \
 	X(lag_limit,      bytes, "16MiB",   0, 1099511627776, RELOAD, "A replica further behind than this serves no reads.") \
@@ -102,6 +103,7 @@
 	X(http,           addr,  "",        0, 0, RESTART, "Address of the page, /metrics and /api.")        \
 	X(feed,           addr,  "",        0, 0, RESTART, "Address where people subscribe to the feed.")    \
 	X(collect,        addr,  "",        0, 0, RESTART, "Address that all nodes publish to.")             \
+	X(control,        addr,  "",        0, 0, RESTART, "Address that database agents and operators' commands dial; the promoter works behind it. Empty: no promoter here.") \
 	X(webhooks,       list,  "",        0, 0, RELOAD,  "URLs that get every alert, firing and resolved.") \
 	X(gone_after,     usec,  "2s",      100000, 3600000000, RELOAD, "A node that is silent for this long is gone.") \
 	X(feed_queue,     uint,  "50",      1, 100000, RESTART, "Messages kept for a slow subscriber; then it misses some.")

@@ -51,8 +51,8 @@ domains_of(const struct w_cluster *cluster, const char *name)
 	static const unsigned of_role[W_ROLE_COUNT] = {
 	    [W_BALANCER] = ANY_NODE,
 	    [W_SERVER] = ANY_NODE | BIT(W_DOMAIN_LINK),
-	    [W_DATABASE] = ANY_NODE,
-	    [W_MONITOR] = ANY_NODE | BIT(W_DOMAIN_CONTROL),
+	    [W_DATABASE] = ANY_NODE | BIT(W_DOMAIN_CONTROL),
+	    [W_MONITOR] = ANY_NODE,
 	};
 	const struct w_member *member = w_cluster_find(cluster, w_view_of(name));
 

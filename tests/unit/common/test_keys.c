@@ -337,8 +337,8 @@ domains_admit_whom_they_should(void)
 	} table[] = {
 		{ "server-1",   { true,  true,  true, false } },
 		{ "balancer-1", { false, true,  true, false } },
-		{ "db-1",       { false, true,  true, false } },
-		{ "monitor-1",  { false, true,  true, true } },
+		{ "db-1",       { false, true,  true, true } },
+		{ "monitor-1",  { false, true,  true, false } },
 		{ "alice",      { false, false, true, false } },
 		{ "operator",   { false, false, true, true } },
 	};

@@ -1,0 +1,52 @@
+/*
+ * An agent's promise: what it has agreed to, what an order means to it, and the file that keeps it.
+ *
+ * Invariants
+ * 1. The term never goes down.
+ * 2. dbt__promise_take() changes nothing when it refuses.
+ * 3. What was kept is on disk, folder included, when dbt__promise_keep() returns W_OK.
+ *
+ * Source: docs/protocol/04-failover.md, sections 4 and 5.2
+ */
+#ifndef WEIR_DBTIER_PROMISE_H
+#define WEIR_DBTIER_PROMISE_H
+
+#include "dbtier/control.h"
+
+/* What the agent knows of its PostgreSQL that decides about an order. */
+struct dbt__standing {
+	bool running;  /* PostgreSQL runs, in whatever state */
+	bool settled;  /* fenced, and its position will not change */
+	bool has_data;
+};
+
+/*
+ * May this order be carried out? Then *promise becomes what has to be kept first. Pure.
+ *
+ * Errors   -W_EDENIED refused; why says so in a sentence
+ */
+int dbt__promise_take(struct dbt_promise *promise, const struct dbt_order *order,
+    const struct dbt__standing *standing, const char *cohort, char why[DBT_TEXT]);
+
+/* The text of the file, and back. Errors: -W_EINVAL; the fault names the line. */
+void dbt__promise_format(const struct dbt_promise *promise, struct w_buf *out);
+int dbt__promise_parse(struct w_view text, struct dbt_promise *ret, struct w_fault *fault);
+
+/*
+ * Errors   load: -W_ENOTFOUND there is no file, which is no error of the agent's; -W_EINVAL, -W_EIO
+ *          keep: -W_EIO, and then nothing may be done that rests on it
+ */
+int dbt__promise_load(const char *path, struct dbt_promise *ret, struct w_fault *fault);
+int dbt__promise_keep(const char *path, const struct dbt_promise *promise, struct w_fault *fault);
+
+/* ---- timelines: section 3 ---- */
+
+/*
+ * Make a reserved history file for each timeline below term that has none, in DATA/pg_wal, owned by uid and gid.
+ * Errors: -W_EIO
+ */
+int dbt__timelines_fill(const char *data, uint32_t term, uid_t uid, gid_t gid, struct w_fault *fault);
+/* Remove reserved files above the highest real one; fill gaps below it. Before PostgreSQL starts. */
+int dbt__timelines_tidy(const char *data, uid_t uid, gid_t gid, struct w_fault *fault);
+
+#endif
