@@ -9,6 +9,8 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/channel.c \
 	%D%/channel.h \
 	%D%/conninfo.c \
+	%D%/control.c \
+	%D%/control.h \
 	%D%/dbtier.h \
 	%D%/dial.c \
 	%D%/dial.h \

@@ -16,6 +16,7 @@ EXTRA_DIST += %D%/corpus
 
 check_PROGRAMS += \
 	%D%/fuzz_cluster \
+	%D%/fuzz_control \
 	%D%/fuzz_http \
 	%D%/fuzz_link \
 	%D%/fuzz_position \
@@ -24,6 +25,7 @@ check_PROGRAMS += \
 	%D%/fuzz_wire
 FUZZ_TESTS += \
 	%D%/fuzz_cluster \
+	%D%/fuzz_control \
 	%D%/fuzz_http \
 	%D%/fuzz_link \
 	%D%/fuzz_position \
@@ -36,6 +38,12 @@ FUZZ_TESTS += \
 %C%_fuzz_cluster_SOURCES = \
 	%D%/fuzz_cluster.c
 %C%_fuzz_cluster_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+
+%C%_fuzz_control_CPPFLAGS = $(AM_CPPFLAGS) $(PQ_CFLAGS)
+%C%_fuzz_control_LDADD = $(FUZZ_DRIVER) dbtier/libdbtier.a common/libcommon.a $(PQ_LIBS) $(COMMON_LIBS)
+%C%_fuzz_control_SOURCES = \
+	%D%/fuzz_control.c
+%C%_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
 
 %C%_fuzz_http_CPPFLAGS = $(AM_CPPFLAGS) $(LLHTTP_CFLAGS) $(GNUTLS_CFLAGS)
 %C%_fuzz_http_LDADD = $(FUZZ_DRIVER) balancer/libbalancer.a link/liblink.a common/libcommon.a $(LLHTTP_LIB) \

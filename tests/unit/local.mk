@@ -56,6 +56,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/fixture.h \
 	%D%/dbtier/main.c \
 	%D%/dbtier/suites.h \
+	%D%/dbtier/test_control.c \
 	%D%/dbtier/test_live.c \
 	%D%/dbtier/test_meetings.c \
 	%D%/dbtier/test_promises.c \

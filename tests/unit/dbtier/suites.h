@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 
 extern CU_SuiteInfo pure_suites[];
+extern CU_SuiteInfo control_suites[];
 extern CU_SuiteInfo topology_live_suites[];
 extern CU_SuiteInfo live_suites[];
 extern CU_SuiteInfo promises_suites[];
