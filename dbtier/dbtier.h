@@ -39,6 +39,8 @@ struct dbt_node {
 	w_usec seen;         /* last successful probe, w_now() based */
 	bool fit;            /* may serve: primary in force, or replica within the lag limits */
 	bool gated;          /* primary: its standbys have not all that it came back with */
+	bool doubted;        /* it has been silent for a while: it gets nothing new */
+	bool draining;       /* primary: new transactions are read-only */
 	unsigned sessions;   /* client backends */
 };
 
@@ -70,6 +72,8 @@ struct dbt_topology {
 	uint64_t version;
 	unsigned count;
 	int primary;         /* index of the primary in force, -1: none known */
+	int heir;            /* who is or may soon be that: it is primary, and of no older timeline */
+	uint32_t floor;      /* the highest timeline that any node has ever shown */
 	unsigned fit_replicas;
 	unsigned fork_count; /* the latest forks of the primary's history, newest first */
 	struct dbt_fork forks[DBT_FORKS_MAX];
@@ -77,6 +81,9 @@ struct dbt_topology {
 };
 
 struct dbt;
+
+/* Nodes that answer the prober now. */
+unsigned dbt_topology_answering(const struct dbt_topology *topology);
 
 /*
  * Start the prober. shard: 0, the only one in this version.

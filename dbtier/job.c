@@ -220,10 +220,14 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 		return;
 	}
 	if (!in_tx && job->intent == DBT_WRITE && strcmp(state, "25006") == 0) {
-		/* Demoted, or made read-only to be drained: it was not executed. */
-		lane->pool->retry_at = w_now() + DBT__STUCK;
+		/* Made read-only to be drained: it was not executed. */
+		bool again = job->refused;
+
+		job->refused = true;
+		dbt__refused(job->worker, lane->pool->node, again);
 		dbt__job_requeue(job);
-		dbt__lane_lose(lane, "the node takes no writes any more");
+		if (again) /* somebody may have said so in this session */
+			dbt__lane_lose(lane, "its session is read-only");
 		return;
 	}
 	fail_sql(job, flight->error);

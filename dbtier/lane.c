@@ -198,13 +198,13 @@ dial_failed(struct dbt__lane *lane, const char *why)
 	dbt__lane_lose(lane, NULL);
 }
 
-/* A session that is read-only before it has been told so is a standby's. */
+/* A setting that the server reports. */
 static bool
-is_standby(PGconn *conn)
+is_on(PGconn *conn, const char *setting)
 {
-	const char *standby = PQparameterStatus(conn, "in_hot_standby");
+	const char *value = PQparameterStatus(conn, setting);
 
-	return standby != NULL && strcmp(standby, "on") == 0;
+	return value != NULL && strcmp(value, "on") == 0;
 }
 
 static void
@@ -219,7 +219,7 @@ on_dialed(void *arg, PGconn *conn, const char *why)
 	struct dbt__pool *pool = lane->pool;
 
 	lane->conn = conn;
-	if (conn != NULL && pool->class == DBT__WRITE && is_standby(conn))
+	if (conn != NULL && pool->class == DBT__WRITE && is_on(conn, "in_hot_standby"))
 		why = "a write lane to a standby";
 	else if (conn != NULL && (PQsetnonblocking(conn, 1) < 0 ||
 	    dbt__channel_open(&lane->channel, conn) < 0))
@@ -230,6 +230,7 @@ on_dialed(void *arg, PGconn *conn, const char *why)
 	}
 	PQsetNoticeReceiver(conn, quiet, NULL); /* it would print to standard error */
 	lane->status = 'I';
+	lane->read_only = is_on(conn, "default_transaction_read_only");
 	pool->dialing--;
 	pool->failures = 0;
 	pool->retry_at = 0;
@@ -665,6 +666,20 @@ get_stuck(struct dbt__lane *lane, w_usec age)
 }
 
 void
+dbt__lane_shun(struct dbt__lane *lane)
+{
+	for (unsigned i = lane->count; i-- > 0;) {
+		struct dbt__flight *flight = dbt__lane_flight(lane, i);
+
+		if (flight->job == NULL)
+			continue;
+		/* Once more, if it must be: what it got away to is silent now. */
+		flight->job->moved = !dbt__any_fit(lane->worker, flight->job);
+		move_away(lane, flight);
+	}
+}
+
+void
 dbt__lane_check(struct dbt__lane *lane, w_usec now)
 {
 	bool write = lane->pool->class == DBT__WRITE;
@@ -681,6 +696,8 @@ dbt__lane_check(struct dbt__lane *lane, w_usec now)
 		dbt__lane_lose(lane, "nobody waits any more for what it does");
 	else if (head->job == NULL && age > grace && !lane->canceled)
 		dbt__lane_cancel(lane);
-	else if (!write && !lane->stuck)
+	else if (write) /* what is not sent is not in doubt */
+		dbt__lane_set_stuck(lane, true);
+	else if (!lane->stuck)
 		get_stuck(lane, age);
 }

@@ -202,7 +202,7 @@ on_notice(struct dbt__lane *lane, struct w_view body)
 	return true;
 }
 
-/* A standby that was promoted tells its sessions. */
+/* A standby that was promoted tells its sessions, and so does a primary that is drained. */
 static bool
 on_setting(struct dbt__lane *lane, struct w_view body)
 {
@@ -212,6 +212,8 @@ on_setting(struct dbt__lane *lane, struct w_view body)
 		return false;
 	if (w_view_eq(name, W_VIEW("in_hot_standby")))
 		dbt__suspect(lane->worker->dbt, lane->pool->node);
+	if (w_view_eq(name, W_VIEW("default_transaction_read_only")))
+		lane->read_only = w_view_eq(value, W_VIEW("on"));
 	return true;
 }
 

@@ -8,7 +8,13 @@
  * A read with a position runs where that is known to be replayed, else where a guard asks first, else
  * on the primary in force.
  *
- * No replica fit, or none that lets us in: the primary serves reads, in read-only sessions.
+ * No replica fit, or none that lets us in: the primary serves reads, in read-only sessions. It does
+ * so only while what is known of it is young: a process that was frozen together with a primary would
+ * else read from it after it was succeeded. A write needs no such care, for nobody acknowledges it.
+ *
+ * Who is about to be primary gets a few write lanes as soon as it is no standby any more, for those that are
+ * held: they are open when it comes in force. A spare session on every standby would gain as much as
+ * that on the way from one to the other, and cost a connection per worker and node for good.
  */
 #include "dbtier/topology.h"
 #include "dbtier/worker.h"
@@ -123,12 +129,34 @@ look_at_replicas(struct dbt_worker *worker, const struct dbt__job *job, enum fre
 	}
 }
 
+bool
+dbt__is_trusted(const struct dbt_worker *worker, int node)
+{
+	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
+
+	if (worker->loop->now - topology->nodes[node].seen <= worker->trust)
+		return true;
+	dbt__suspect(worker->dbt, (unsigned)node);
+	return false;
+}
+
+/* The primary that may run it, -1: there is none now. */
+static int
+primary_for(const struct dbt_worker *worker, const struct dbt__job *job)
+{
+	int primary = job->needed > 0 || job->only_primary ? worker->sure_primary :
+	    worker->read_primary;
+
+	if (job->intent == DBT_WRITE)
+		return worker->write_primary;
+	return primary >= 0 && dbt__is_trusted(worker, primary) ? primary : -1;
+}
+
 static struct offer
 look(struct dbt_worker *worker, struct dbt__job *job)
 {
 	struct offer offer = { 0 };
-	bool first = job->class == DBT__WRITE || job->needed > 0 || job->only_primary;
-	int primary = first ? worker->write_primary : worker->read_primary;
+	int primary;
 
 	job->guard = false;
 	if (job->class != DBT__WRITE && !job->only_primary)
@@ -138,7 +166,8 @@ look(struct dbt_worker *worker, struct dbt__job *job)
 		look_at_replicas(worker, job, FRESH_ASK, &offer);
 		job->guard = offer.hope;
 	}
-	if (!offer.hope && primary >= 0)
+	primary = offer.hope ? -1 : primary_for(worker, job);
+	if (primary >= 0)
 		look_at(&worker->pools[primary][job->class], &offer);
 	job->hopeless = !offer.hope;
 	return offer;
@@ -197,12 +226,9 @@ dbt__pick(struct dbt_worker *worker, struct dbt__job *job)
 bool
 dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job)
 {
-	bool far = job->intent == DBT_WRITE || job->only_primary || job->needed > 0;
-	int primary = far ? worker->write_primary : worker->read_primary;
-
-	if (primary >= 0)
+	if (job->intent == DBT_READ && worker->replica_count > 0 && !job->only_primary)
 		return true;
-	return job->intent == DBT_READ && worker->replica_count > 0 && !job->only_primary;
+	return primary_for(worker, job) >= 0;
 }
 
 /* Connections for those that wait, a few at a time. */
@@ -280,9 +306,40 @@ dbt__pump(struct dbt_worker *worker)
 		pump_queue(worker, &worker->queue[i]);
 }
 
+/* Of writes that are held, as many as are dialed for at once. */
+static unsigned
+held_writes(const struct dbt_worker *worker)
+{
+	unsigned count = 0;
+	struct w_list *pos;
+
+	w_list_each(pos, &worker->held) {
+		count += w_list_entry(pos, struct dbt__job, node)->class == DBT__WRITE;
+		if (count >= DIALS_AT_ONCE)
+			break;
+	}
+	return count;
+}
+
+/* Who is, or is about to be, primary. */
+static void
+fill_heir(struct dbt_worker *worker)
+{
+	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
+	unsigned wanted = held_writes(worker);
+	struct dbt__pool *pool;
+
+	if (topology->heir < 0 || topology->nodes[topology->heir].doubted)
+		return;
+	pool = &worker->pools[topology->heir][DBT__WRITE];
+	while (pool->count < wanted && may_dial(pool))
+		dbt__lane_dial(pool);
+}
+
 void
 dbt__pools_fill(struct dbt_worker *worker)
 {
+	fill_heir(worker);
 	for (unsigned i = 0; i < worker->replica_count; i++) {
 		struct dbt__pool *pool = &worker->pools[worker->replicas[i]][DBT__READ];
 

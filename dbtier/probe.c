@@ -10,12 +10,21 @@
  *
  * 1. Each node has its own connection and timers on the prober's loop, so a hung node delays
  *    no other.
- * 2. While no primary is in force, nodes are asked more often: the sooner a promotion is seen,
- *    or that the standbys of a restarted primary have caught up, the sooner held writes go on.
+ * 2. While no primary takes writes, nodes are asked more often: the sooner a promotion is seen,
+ *    or that the standbys of a new primary have caught up, the sooner held writes go on.
  * 3. What is asked because of a suspicion is published even when nothing differs.
  * 4. Where older timelines ended is asked of a new primary after its state is published.
  * 5. A snapshot is written by the prober before it is published and never after. It is used
  *    again when it has been out of date for REUSE_AFTER.
+ * 6. Silence is noticed by the beat, which is the clock of what nobody says; so a snapshot is
+ *    never much older than VALUES_EVERY while the prober runs. A beat that comes late means that it
+ *    did not run, and that silence was its own.
+ * 7. A question stays open on the kept connection for as long as probe_timeout, whatever is
+ *    doubted meanwhile: the answer that comes late is the end of the doubt.
+ *
+ * How long a primary that is frozen or cut off goes unnoticed, with the defaults: it is asked at most
+ * 100 ms after it was heard last, and doubted (topology.h) 400 ms after that; so at the end of 300 to
+ * 400 ms of silence, and a beat. It is down after a second, unless another primary is seen before.
  */
 #include "dbtier/probe.h"
 
@@ -30,7 +39,13 @@
 
 #define REUSE_AFTER (15 * W_SEC)   /* dbtier.h promises 10 */
 #define VALUES_EVERY (100 * W_MSEC) /* positions alone are published this often at most */
-#define HURRY (20 * W_MSEC)        /* interval while no primary is in force */
+#define HURRY (20 * W_MSEC)        /* interval while no primary takes writes */
+#define RUSH (10 * W_MSEC)         /* in the first seconds of that */
+#define HEIR_EVERY (5 * W_MSEC)    /* and of the one that is about to */
+#define RUSH_TIME (5 * W_SEC)
+#define BEAT (25 * W_MSEC)
+#define ASLEEP (300 * W_MSEC)      /* a beat that is this late was not late but away */
+#define SLACK (300 * W_MSEC)       /* an answer may take this long before its node is doubted */
 #define SUSPECTS_EVERY (5 * W_MSEC) /* questions that suspicions ask, at most; each is published */
 #define SESSIONS_EVERY W_SEC       /* counting sessions costs the node more than the rest */
 #define BACKOFF_LEAST (50 * W_MSEC)
@@ -82,6 +97,9 @@ struct dbt {
 	_Atomic(struct snapshot *) current;
 	struct w_list retired; /* of struct snapshot, oldest first */
 	w_usec published;
+	w_usec stopped; /* since when no primary takes writes, 0: one does */
+	w_usec looked;  /* last time that the prober ran */
+	struct w_timer beat;
 
 	pthread_t thread;
 	struct w_loop loop;
@@ -133,6 +151,13 @@ log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_nod
 		    told && seen->why[0] != '\0' ?
 		    w_log_quote(w_view_of(seen->why), why, sizeof(why)) :
 		    told ? "silent" : "answered");
+	} else if (was->doubted != is->doubted) {
+		w_log(is->doubted ? W_WARN : W_INFO, object, is->doubted ? "doubted" : "heard",
+		    "role=%s silent=%lldms", dbt_role_name(is->role),
+		    (long long)((w_now() - seen->heard) / W_MSEC));
+	} else if (was->draining != is->draining) {
+		w_log(W_INFO, object, is->draining ? "draining" : "drained-no-more", "writes=%s",
+		    is->draining ? "held" : "go-on");
 	} else if (was->fit != is->fit && is->role == DBT_REPLICA) {
 		w_log(is->fit ? W_INFO : W_WARN, object, is->fit ? "fit" : "unfit",
 		    "lag_bytes=%llu lag_time=%lldms streaming=%s", (unsigned long long)is->lag,
@@ -202,6 +227,23 @@ hurry(struct dbt *dbt)
 	}
 }
 
+static bool
+takes_writes(const struct dbt_topology *topology)
+{
+	return topology->primary >= 0 && !topology->nodes[topology->primary].draining;
+}
+
+/* The prober runs. Whoever has slept has heard nobody, and that says nothing about them. */
+static void
+note_look(struct dbt *dbt, w_usec now)
+{
+	if (dbt->looked > 0 && now - dbt->looked > ASLEEP) {
+		dbt->rules.awake = now;
+		w_log(W_WARN, "", "prober-slept", "ms=%lld", (long long)((now - dbt->looked) / W_MSEC));
+	}
+	dbt->looked = now;
+}
+
 /* Derive, compare, publish when there is news, or somebody waits for what was seen just now. */
 static void
 publish(struct dbt *dbt, bool awaited)
@@ -211,6 +253,7 @@ publish(struct dbt *dbt, bool awaited)
 	struct snapshot *new = take_snapshot(dbt, now);
 	bool differs;
 
+	note_look(dbt, now);
 	memset(&new->topology, 0, sizeof(new->topology));
 	dbt__topology_make(dbt->seen, dbt->count, &dbt->rules, now, &dbt->floor, &new->topology);
 	dbt__topology_forks(&new->topology, &dbt->history);
@@ -230,10 +273,18 @@ publish(struct dbt *dbt, bool awaited)
 		log_change(dbt, &old->topology, &new->topology);
 	if (differs || awaited)
 		tell_listeners(dbt, &new->topology, differs);
-	if (differs) {
-		if (old->topology.primary >= 0 && new->topology.primary < 0)
-			hurry(dbt);
+	if (takes_writes(&new->topology)) {
+		dbt->stopped = 0;
+	} else if (dbt->stopped == 0) {
+		dbt->stopped = now;
+		hurry(dbt);
 	}
+}
+
+static void
+on_beat(void *arg)
+{
+	publish(arg, false);
 }
 
 /* ---- one node ---- */
@@ -247,11 +298,16 @@ seen_of(struct probe *probe)
 }
 
 static w_usec
-interval_now(const struct dbt *dbt)
+interval_now(const struct probe *probe)
 {
+	const struct dbt *dbt = probe->dbt;
 	const struct snapshot *now = atomic_load_explicit(&dbt->current, memory_order_relaxed);
 
-	return now->topology.primary >= 0 ? dbt->interval : W_MIN(dbt->interval, HURRY);
+	if (dbt->stopped == 0)
+		return dbt->interval;
+	if (w_now() - dbt->stopped > RUSH_TIME)
+		return W_MIN(dbt->interval, HURRY);
+	return W_MIN(dbt->interval, now->topology.heir == (int)probe->index ? HEIR_EVERY : RUSH);
 }
 
 static void
@@ -308,11 +364,12 @@ static const char probe_sql[] =
     " (extract(epoch FROM pg_postmaster_start_time()) * 1e6)::bigint,"
     /* The postmaster survives the crash of a backend; its checkpointer does not. */
     " CASE WHEN $1::bool THEN (SELECT (extract(epoch FROM max(backend_start)) * 1e6)::bigint"
-    " FROM pg_stat_activity WHERE backend_type = 'checkpointer') END"
+    " FROM pg_stat_activity WHERE backend_type = 'checkpointer') END,"
+    " NOT r AND current_setting('default_transaction_read_only')::bool"
     " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) AS recovery";
 
 enum { COL_RECOVERY, COL_TIMELINE, COL_POSITION, COL_RECEIVED, COL_STREAMING, COL_REPLAY_AGE,
-	COL_SESSIONS, COL_QUORUM, COL_FLUSHED, COL_STARTED, COL_RECOVERED, COLUMNS };
+	COL_SESSIONS, COL_QUORUM, COL_FLUSHED, COL_STARTED, COL_RECOVERED, COL_DRAINING, COLUMNS };
 
 static struct w_view
 field(const PGresult *result, int column)
@@ -369,7 +426,9 @@ read_answer(struct dbt__seen *seen, const PGresult *result, w_usec asked)
 	read_flushed(seen, field(result, COL_FLUSHED));
 	seen->run = (struct dbt__run){ seen->timeline, (int64_t)number(result, COL_STARTED, 0),
 		(int64_t)number(result, COL_RECOVERED, 0) };
+	seen->draining = w_view_eq(field(result, COL_DRAINING), W_VIEW("t"));
 	seen->answered = asked;
+	seen->heard = w_now();
 	seen->refused = false;
 	seen->why[0] = '\0';
 	return true;
@@ -403,7 +462,7 @@ answered(struct probe *probe, const PGresult *result)
 static void
 rest(struct probe *probe)
 {
-	w_usec interval = probe->again ? SUSPECTS_EVERY : interval_now(probe->dbt);
+	w_usec interval = probe->again ? SUSPECTS_EVERY : interval_now(probe);
 	w_usec due = probe->asked + interval - w_now();
 
 	probe->state = PROBE_RESTING;
@@ -588,8 +647,7 @@ dial_node(struct probe *probe)
 	probe->dial = (struct dbt__dial){
 		.loop = &dbt->loop,
 		.login = &probe->login,
-		.application = "weir-probe",
-		.options = "-c default_transaction_read_only=on",
+		.application = "weir-probe", /* without settings of its own: the node's are asked for */
 		.timeout = (w_usec)dbt->cluster->opt.probe_timeout,
 		.done = on_dialed,
 		.arg = probe,
@@ -668,6 +726,12 @@ dbt_on_change(struct dbt *dbt, void (*fn)(const struct dbt_topology *topology, v
 	pthread_mutex_unlock(&dbt->lock);
 }
 
+w_usec
+dbt__trust(const struct dbt *dbt)
+{
+	return dbt->rules.doubt + 2 * VALUES_EVERY;
+}
+
 /* ---- reload ---- */
 
 struct reload {
@@ -705,7 +769,10 @@ prober_main(void *arg)
 
 	for (unsigned i = 0; i < dbt->count; i++)
 		dial_node(&dbt->probes[i]);
+	dbt->beat = (struct w_timer){ .fire = on_beat, .arg = dbt };
+	w_timer_start(&dbt->loop, &dbt->beat, BEAT, BEAT);
 	w_loop_run(&dbt->loop);
+	w_timer_fini(&dbt->beat);
 	for (unsigned i = 0; i < dbt->count; i++) {
 		hang_up(&dbt->probes[i]);
 		w_timer_fini(&dbt->probes[i].timer);
@@ -770,6 +837,7 @@ new_dbt(const struct w_cluster *cluster)
 
 	dbt->cluster = cluster;
 	dbt->interval = (w_usec)cluster->opt.probe_interval;
+	dbt->rules.doubt = dbt->interval + SLACK;
 	/* Three probes missed, or one that took as long as it may. */
 	dbt->rules.silence = W_MAX(3 * dbt->interval, (w_usec)cluster->opt.probe_timeout - W_MSEC);
 	dbt->rules.lag_limit = cluster->opt.lag_limit;
@@ -779,7 +847,7 @@ new_dbt(const struct w_cluster *cluster)
 	w_list_init(&first->node);
 	pthread_mutex_init(&dbt->lock, NULL);
 	first->topology.version = 1;
-	first->topology.primary = -1;
+	first->topology.primary = first->topology.heir = -1;
 	first->topology.count = (unsigned)w_cluster_count(cluster, W_DATABASE);
 	for (unsigned i = 0; i < first->topology.count && i < DBT_NODES_MAX; i++)
 		first->topology.nodes[i].name = w_cluster_nth(cluster, W_DATABASE, i)->name;

@@ -11,6 +11,12 @@
  */
 void dbt__suspect(struct dbt *dbt, unsigned node);
 
+/*
+ * What a probe has told of a primary holds for so long: a primary that was frozen then cannot have been
+ * succeeded yet (04-failover.md, 6.1: nobody suspects it sooner). Any thread.
+ */
+w_usec dbt__trust(const struct dbt *dbt);
+
 /* Somebody who is woken at every change of roles or fitness, and after every suspicion. */
 struct dbt__listener {
 	struct w_list node;

@@ -109,7 +109,7 @@ role_of(const struct dbt__seen *seen, const struct dbt__rules *rules, w_usec now
 		return DBT_DOWN;
 	if (seen->answered == 0)
 		return seen->why[0] != '\0' ? DBT_DOWN : DBT_UNKNOWN;
-	if (now - seen->answered > rules->silence)
+	if (now - W_MAX(seen->answered, rules->awake) > rules->silence)
 		return DBT_DOWN;
 	return seen->recovery ? DBT_REPLICA : DBT_PRIMARY;
 }
@@ -119,9 +119,14 @@ fill_nodes(const struct dbt__seen *seen, const struct dbt__rules *rules, w_usec 
     struct dbt_topology *ret)
 {
 	for (unsigned i = 0; i < ret->count; i++) {
+		enum dbt_role role = role_of(&seen[i], rules, now);
+
 		ret->nodes[i] = (struct dbt_node){
 			.name = seen[i].name,
-			.role = role_of(&seen[i], rules, now),
+			.role = role,
+			.doubted = role >= DBT_PRIMARY && rules->doubt > 0 &&
+			    now - seen[i].heard > rules->doubt,
+			.draining = role == DBT_PRIMARY && seen[i].draining,
 			.timeline = seen[i].timeline,
 			.position = seen[i].position,
 			.received = seen[i].received,
@@ -203,7 +208,7 @@ judge_replica(struct dbt_node *node, struct dbt__seen *seen, const struct dbt__s
 
 	note_level(seen, primary, level);
 	node->lag_time = level ? 0 : lag_time_of(seen, now);
-	node->fit = since_stream <= DBT__STREAM_GRACE &&
+	node->fit = !node->doubted && !seen->led && since_stream <= DBT__STREAM_GRACE &&
 	    (rules->lag_limit == 0 || node->lag <= rules->lag_limit) &&
 	    (rules->lag_limit_time == 0 || node->lag_time <= rules->lag_limit_time);
 }
@@ -249,32 +254,66 @@ judge_gate(struct dbt__seen *seen)
 		seen->gate = 0;
 }
 
+static void
+note_lead(struct dbt__seen *seen)
+{
+	if (!seen->recovery)
+		seen->led = true;
+	else if (seen->streamed >= seen->answered)
+		seen->led = false;
+}
+
+/* Has the prober slept, and not yet looked at all nodes again? */
+static bool
+is_waking(const struct dbt__seen *seen, const struct dbt__rules *rules, w_usec now,
+    const struct dbt_topology *topology)
+{
+	if (rules->awake == 0 || now - rules->awake > rules->doubt)
+		return false;
+	for (unsigned i = 0; i < topology->count; i++)
+		if (topology->nodes[i].role >= DBT_PRIMARY && seen[i].answered < rules->awake)
+			return true;
+	return false;
+}
+
+static void
+judge_primary(struct dbt_topology *topology, const struct dbt__seen *seen,
+    const struct dbt__rules *rules, w_usec now)
+{
+	int heir = find_primary(topology, topology->floor);
+	struct dbt_node *node;
+
+	topology->heir = heir;
+	topology->primary = -1;
+	if (heir < 0)
+		return;
+	node = &topology->nodes[heir];
+	node->fit = !node->gated && !node->doubted && !is_waking(seen, rules, now, topology);
+	if (node->fit && seen[heir].attached >= seen[heir].quorum)
+		topology->primary = heir;
+}
+
 void
 dbt__topology_make(struct dbt__seen *seen, unsigned count, const struct dbt__rules *rules,
     w_usec now, uint32_t *floor, struct dbt_topology *ret)
 {
 	uint64_t latest;
-	int primary;
 
 	ret->count = count;
-	ret->primary = -1;
 	ret->fit_replicas = 0;
 	fill_nodes(seen, rules, now, ret);
 	for (unsigned i = 0; i < count; i++) {
 		if (ret->nodes[i].role < DBT_PRIMARY)
 			continue;
 		judge_gate(&seen[i]);
+		note_lead(&seen[i]);
 		ret->nodes[i].gated = seen[i].gate > 0;
 	}
 	*floor = W_MAX(*floor, highest_timeline(ret));
+	ret->floor = *floor;
 
-	primary = find_primary(ret, *floor);
-	if (primary >= 0) {
-		ret->nodes[primary].fit = !ret->nodes[primary].gated;
-		if (ret->nodes[primary].fit && seen[primary].attached >= seen[primary].quorum)
-			ret->primary = primary;
-	}
-	latest = primary >= 0 ? ret->nodes[primary].position : latest_position(ret);
+	judge_primary(ret, seen, rules, now);
+	latest = ret->heir >= 0 ? ret->nodes[ret->heir].position : latest_position(ret);
 	for (unsigned i = 0; i < count; i++) {
 		struct dbt_node *node = &ret->nodes[i];
 
@@ -284,6 +323,16 @@ dbt__topology_make(struct dbt__seen *seen, unsigned count, const struct dbt__rul
 		judge_replica(node, &seen[i], ret->primary >= 0 ? &seen[ret->primary] : NULL, rules, now);
 		ret->fit_replicas += node->fit;
 	}
+}
+
+unsigned
+dbt_topology_answering(const struct dbt_topology *topology)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < topology->count; i++)
+		count += topology->nodes[i].role >= DBT_PRIMARY && !topology->nodes[i].doubted;
+	return count;
 }
 
 static bool
@@ -301,11 +350,15 @@ forks_differ(const struct dbt_topology *a, const struct dbt_topology *b)
 bool
 dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b)
 {
-	if (a->count != b->count || a->primary != b->primary || forks_differ(a, b))
+	if (a->count != b->count || a->primary != b->primary || a->heir != b->heir ||
+	    a->floor != b->floor || forks_differ(a, b))
 		return true;
 	for (unsigned i = 0; i < a->count; i++) {
-		if (a->nodes[i].role != b->nodes[i].role || a->nodes[i].fit != b->nodes[i].fit ||
-		    a->nodes[i].gated != b->nodes[i].gated)
+		const struct dbt_node *one = &a->nodes[i], *other = &b->nodes[i];
+
+		if (one->role != other->role || one->fit != other->fit ||
+		    one->gated != other->gated || one->doubted != other->doubted ||
+		    one->draining != other->draining)
 			return true;
 	}
 	return false;

@@ -16,7 +16,8 @@ struct dbt__run {
 /* What is known of one node: the last answer, and what came after it. */
 struct dbt__seen {
 	const char *name;
-	w_usec answered;    /* time of the last answer, 0: never */
+	w_usec answered;    /* when what was answered last had been asked, 0: never */
+	w_usec heard;       /* when that answer came */
 	bool refused;       /* since then nobody listened there, or it let nobody in */
 	bool recovery;
 	uint32_t timeline;
@@ -27,6 +28,8 @@ struct dbt__seen {
 	unsigned sessions;
 	unsigned quorum;    /* primary: standbys that a commit waits for */
 	unsigned attached;  /* primary: standbys that may acknowledge */
+	bool draining;      /* primary: new transactions are read-only */
+	bool led;           /* it was a primary, and has not streamed since; kept here */
 	uint64_t flushed[DBT_NODES_MAX]; /* of those: what they have flushed */
 	struct dbt__run run; /* timeline only for a replica */
 	struct dbt__run judged; /* the run that the gate is for; kept here */
@@ -36,7 +39,9 @@ struct dbt__seen {
 };
 
 struct dbt__rules {
-	w_usec silence;    /* a node that has not answered for this long is down */
+	w_usec doubt;      /* a node that was not heard for this long gets nothing new; 0: it does */
+	w_usec silence;    /* and one for this long is down */
+	w_usec awake;      /* since when the prober has been looking without a break; 0: always */
 	uint64_t lag_limit; /* bytes; 0: none */
 	w_usec lag_limit_time; /* 0: none */
 };
@@ -48,10 +53,22 @@ struct dbt__rules {
 unsigned dbt__gate_passed(const struct dbt__seen *seen);
 
 /*
- * Fill ret->nodes, primary, fit_replicas from what was seen.
+ * Fill ret->nodes, primary, heir, floor, fit_replicas from what was seen.
+ *
+ * A silent node is judged twice, since a busy one is silent, too, and both mistakes cost something:
+ *
+ *	answers --doubt--> doubted: neither fit nor in force. New work waits or goes elsewhere, reads on
+ *	   ^                  |     their way go elsewhere, what only this node can tell of is waited for,
+ *	   +---it answers-----+     and whoever decides is told. A false alarm costs nothing but time.
+ *	                      |
+ *	                   silence--> down: its connections are given up. Writes on their way are in
+ *	                            doubt then: those with a key are sent again, others fail.
+ *
+ * Who is succeeded is given up before its silence ends: at the sight of a higher timeline.
  *
  * 1. The primary in force is the one that is not in recovery on the highest timeline that any
- *    node has shown (floor, kept by the caller), and has as many standbys as its commits wait for.
+ *    node has shown (floor, kept by the caller), is not doubted, and has as many standbys as its
+ *    commits wait for. One that drains is in force: it is alive, and reads on it are good.
  *    A primary that begins another run is gated: it is neither in force nor fit until as many
  *    standbys as its commits wait for have flushed what it had in its first answer. Until then
  *    it may show commits that nobody acknowledged. One that waits for none has no gate.
@@ -59,6 +76,11 @@ unsigned dbt__gate_passed(const struct dbt__seen *seen);
  * 3. While no primary is in force, replicas serve reads as they did.
  * 4. A replica's lag in time is at most the age of what it replayed last, and at most the time
  *    since it was level: an idle primary makes the last transaction old, not the replica late.
+ * 5. A primary that became a standby serves no reads before it has streamed: it may have commits
+ *    that nobody acknowledged, and that will be rewound.
+ * 6. Silence is measured while the prober looks. After a break (a process that was frozen) there is
+ *    no primary in force before every node has answered, is down, or is doubted: the one
+ *    that was may have been succeeded meanwhile.
  */
 void dbt__topology_make(struct dbt__seen *seen, unsigned count,
     const struct dbt__rules *rules, w_usec now, uint32_t *floor, struct dbt_topology *ret);

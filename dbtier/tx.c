@@ -29,16 +29,19 @@ struct dbt_tx {
 	int at;                /* used of it */
 };
 
-/* By flags. PostgreSQL's default is read committed. */
+/*
+ * By flags. PostgreSQL's default is read committed. None says READ WRITE: a primary that is drained makes
+ * new transactions read-only, and says so before BEGIN is answered.
+ */
 static const struct dbt_stmt begins[] = {
-	[0] = { "weir_begin", "BEGIN READ WRITE", 0 },
+	[0] = { "weir_begin", "BEGIN", 0 },
 	[DBT_TX_READ_ONLY] = { "weir_begin_ro", "BEGIN READ ONLY", 0 },
 	[DBT_TX_REPEATABLE] = { "weir_begin_rr",
-	    "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE", 0 },
+	    "BEGIN ISOLATION LEVEL REPEATABLE READ", 0 },
 	[DBT_TX_REPEATABLE | DBT_TX_READ_ONLY] = { "weir_begin_rr_ro",
 	    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0 },
 	[DBT_TX_SERIALIZABLE] = { "weir_begin_ser",
-	    "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", 0 },
+	    "BEGIN ISOLATION LEVEL SERIALIZABLE", 0 },
 };
 static const struct dbt_stmt commit_stmt = { "weir_commit", "COMMIT", 0 };
 static const struct dbt_stmt rollback_stmt = { "weir_rollback", "ROLLBACK", 0 };
@@ -203,33 +206,6 @@ replay(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_rows **ret,
 
 /* ---- begin ---- */
 
-static int
-begin(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_sql_error *error)
-{
-	struct dbt__job job = job_of(tx, stmt, error);
-	int rc;
-
-	job.begins = true;
-	job.after = tx->after;
-	rc = dbt__job_run(&job);
-	dbt_rows_free(&job.rows);
-	return rc;
-}
-
-static void
-free_tx(struct dbt_tx **tx)
-{
-	struct dbt_tx *old = w_steal(tx);
-
-	if (old == NULL)
-		return;
-	if (old->lane != NULL)
-		dbt__lane_release(old->lane);
-	w_buf_fini(&old->record);
-	dbt_rows_free(&old->kept);
-	free(old);
-}
-
 /* Undo, so that the lane is clean; the tx stays. */
 static int
 undo(struct dbt_tx *tx)
@@ -246,6 +222,57 @@ undo(struct dbt_tx *tx)
 	if (tx->lane != NULL)
 		dbt__lane_release(w_steal(&tx->lane));
 	return rc;
+}
+
+static int
+try_begin(struct dbt_tx *tx, const struct dbt_stmt *stmt, bool again, struct dbt_sql_error *error)
+{
+	struct dbt__job job = job_of(tx, stmt, error);
+	unsigned node;
+	int rc;
+
+	job.begins = true;
+	job.after = tx->after;
+	rc = dbt__job_run(&job);
+	dbt_rows_free(&job.rows);
+	if (rc < 0 || tx->intent == DBT_READ || tx->lane == NULL || !tx->lane->read_only)
+		return rc;
+	/* It has begun, but cannot write. Nothing has come of it yet. */
+	node = tx->lane->pool->node;
+	if (again)
+		dbt__lane_lose(tx->lane, "its session is read-only");
+	else
+		(void)undo(tx);
+	dbt__refused(tx->worker, node, again);
+	return -W_EAGAIN;
+}
+
+/* A write waits for a primary that takes it. */
+static int
+begin(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_sql_error *error)
+{
+	bool again = false;
+	int rc;
+
+	do {
+		rc = try_begin(tx, stmt, again, error);
+		again = true;
+	} while (rc == -W_EAGAIN && w_now() < tx->deadline);
+	return rc == -W_EAGAIN ? -W_EDOWN : rc;
+}
+
+static void
+free_tx(struct dbt_tx **tx)
+{
+	struct dbt_tx *old = w_steal(tx);
+
+	if (old == NULL)
+		return;
+	if (old->lane != NULL)
+		dbt__lane_release(old->lane);
+	w_buf_fini(&old->record);
+	dbt_rows_free(&old->kept);
+	free(old);
 }
 
 static bool

@@ -61,20 +61,49 @@ lose_pool(struct dbt__pool *pool, const char *why)
 }
 
 static void
-follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_node *node)
+shun_pool(struct dbt__pool *pool)
 {
+	struct w_list *pos, *tmp;
+
+	w_list_each_safe(pos, tmp, &pool->lanes)
+		dbt__lane_shun(w_list_entry(pos, struct dbt__lane, node));
+}
+
+/* Why its lanes are given up, or NULL. */
+static const char *
+end_of(const struct dbt_topology *topology, const struct dbt_node *node)
+{
+	if (node->role == DBT_DOWN)
+		return "the node is down";
+	return node->role == DBT_PRIMARY && node->timeline < topology->floor ?
+	    "it has been succeeded" : NULL;
+}
+
+static void
+follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_topology *topology)
+{
+	const struct dbt_node *node = &topology->nodes[i];
 	struct dbt__pool *pools = worker->pools[i];
 	bool back = worker->roles[i] <= DBT_DOWN && node->role >= DBT_PRIMARY;
+	bool rises = worker->roles[i] != DBT_PRIMARY && node->role == DBT_PRIMARY;
+	bool silent = node->doubted && !worker->silent[i];
+	const char *end = end_of(topology, node);
 
 	worker->roles[i] = node->role;
+	worker->silent[i] = node->doubted;
 	for (unsigned class = 0; class < DBT__CLASSES; class++) {
-		if (node->role == DBT_DOWN)
-			lose_pool(&pools[class], "the node is down");
-		if (back)
+		if (end != NULL)
+			lose_pool(&pools[class], end);
+		if (back || (rises && class == DBT__WRITE))
 			pools[class].retry_at = 0;
+		if (silent && class != DBT__WRITE)
+			shun_pool(&pools[class]);
 	}
-	/* Without its standbys it is still the primary of what is in flight. */
-	if (node->role != DBT_PRIMARY || !node->fit)
+	/*
+	 * Without its standbys, silent, draining: it is still the primary of what is in flight. And who is
+	 * about to be primary has lanes that wait for that.
+	 */
+	if (topology->heir != (int)i)
 		lose_pool(&pools[DBT__WRITE], "no longer the primary in force");
 }
 
@@ -94,8 +123,35 @@ dbt__doubt(struct dbt_worker *worker, unsigned node)
 	worker->doubted[node] = w_now();
 	if (worker->write_primary == (int)node)
 		worker->write_primary = -1;
+	if (worker->sure_primary == (int)node)
+		worker->sure_primary = -1;
 	if (worker->read_primary == (int)node)
 		worker->read_primary = -1;
+}
+
+void
+dbt__refused(struct dbt_worker *worker, unsigned node, bool again)
+{
+	w_usec until = w_now() + (again ? DBT__STUCK : 0);
+
+	worker->refusing[node] = W_MAX(worker->refusing[node], until);
+	if (worker->write_primary == (int)node)
+		worker->write_primary = -1;
+	dbt__suspect(worker->dbt, node);
+}
+
+static void
+follow_primary(struct dbt_worker *worker, const struct dbt_topology *topology)
+{
+	int primary = topology->primary;
+	const struct dbt_node *node = &topology->nodes[W_MAX(primary, 0)];
+
+	if (primary >= 0 && is_doubted(worker, node, (unsigned)primary))
+		primary = -1;
+	worker->sure_primary = primary;
+	if (primary >= 0 && (node->draining || node->seen < worker->refusing[primary]))
+		primary = -1;
+	worker->write_primary = primary;
 }
 
 static void
@@ -105,10 +161,7 @@ follow(struct dbt_worker *worker)
 
 	worker->replica_count = 0;
 	worker->read_primary = -1;
-	worker->write_primary = topology->primary;
-	if (topology->primary >= 0 && is_doubted(worker, &topology->nodes[topology->primary],
-	    (unsigned)topology->primary))
-		worker->write_primary = -1;
+	follow_primary(worker, topology);
 	for (unsigned i = 0; i < worker->nodes; i++) {
 		const struct dbt_node *node = &topology->nodes[i];
 
@@ -118,7 +171,7 @@ follow(struct dbt_worker *worker)
 			worker->read_primary = (int)i;
 	}
 	for (unsigned i = 0; i < worker->nodes; i++)
-		follow_node(worker, i, &topology->nodes[i]);
+		follow_node(worker, i, topology);
 	dbt__pools_fill(worker);
 	dbt__unhold(worker);
 }
@@ -161,6 +214,8 @@ on_tick(void *arg)
 		return;
 	}
 	each_lane(worker, dbt__lane_check);
+	if (worker->write_primary < 0)
+		follow_primary(worker, dbt_topology_get(worker->dbt)); /* a pause may be over */
 	dbt__unhold(worker); /* a node may be asked again, or dialed */
 }
 
@@ -279,7 +334,8 @@ make_worker(const struct dbt_worker_config *config)
 	worker->options = config->options;
 	worker->meter = config->meter;
 	worker->metrics = config->metrics;
-	worker->read_primary = worker->write_primary = -1;
+	worker->read_primary = worker->sure_primary = worker->write_primary = -1;
+	worker->trust = dbt__trust(worker->dbt);
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		w_list_init(&worker->queue[i]);
 	w_list_init(&worker->held);

@@ -74,6 +74,7 @@ struct dbt__job {
 	bool suspect;          /* it may be slow */
 	unsigned avoid;        /* that lane's node + 1, 0: none */
 	bool unnamed;          /* what was prepared under its name is gone */
+	bool refused;          /* the primary took no writes when it came */
 	unsigned portion;      /* rows that it takes at a time, on a lane of its own; 0: all */
 	bool portion_here;     /* the flight's rows are one of them */
 	bool handed;           /* some have been used: it cannot start again */
@@ -146,6 +147,7 @@ struct dbt__lane {
 	bool hungry;       /* bytes are here that no readiness tells of */
 	struct dbt__cancel *cancel; /* under way */
 	bool canceled;     /* a cancel was sent since the lane was last idle */
+	bool read_only;    /* the server said that its new transactions are */
 };
 
 /* The lanes of one class to one node. */
@@ -188,8 +190,13 @@ struct dbt_worker {
 	/* Of the topology last taken. */
 	enum dbt_role roles[DBT_NODES_MAX];
 	unsigned replicas[DBT_NODES_MAX], replica_count; /* fit ones */
-	int read_primary, write_primary;                 /* -1: none */
+	int read_primary;  /* serves reads while no replica does; -1: none */
+	int sure_primary;  /* in force: whatever was committed is there; -1: none */
+	int write_primary; /* the same, and takes writes; -1: none */
 	w_usec doubted[DBT_NODES_MAX]; /* the primary is not used before a probe of after this */
+	w_usec refusing[DBT_NODES_MAX]; /* and for no writes before one of after this */
+	bool silent[DBT_NODES_MAX];    /* it was doubted when the topology was taken */
+	w_usec trust; /* what the topology says of a primary is good for so long */
 	unsigned rotate;
 	struct dbt_position replayed[DBT_NODES_MAX]; /* what a guard saw a node to have replayed */
 	w_usec guard_after[DBT_NODES_MAX]; /* no guards there before */
@@ -273,6 +280,8 @@ void dbt__lane_lose(struct dbt__lane *lane, const char *why);
 void dbt__lane_hear_out(struct dbt__lane *lane, const char *why);
 /* The server does not know, or should not know any more, the statement of this flight. */
 void dbt__lane_forget(struct dbt__lane *lane, const struct dbt__flight *flight);
+/* Its node is silent: reads on it that may run elsewhere do. */
+void dbt__lane_shun(struct dbt__lane *lane);
 /* Give back what a transaction had taken. */
 void dbt__lane_release(struct dbt__lane *lane);
 /* Look for a head that takes too long. */
@@ -309,8 +318,10 @@ bool dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job);
 void dbt__pump(struct dbt_worker *worker);
 /* Things have changed: those that were held queue again, where there is a node for them. */
 void dbt__unhold(struct dbt_worker *worker);
-/* Dial the read lanes that should be there. */
+/* Dial the read lanes that should be there, and write lanes for those that are held. */
 void dbt__pools_fill(struct dbt_worker *worker);
+/* Is what is known of this node, the primary, young enough to read from it? Else it is looked at. */
+bool dbt__is_trusted(const struct dbt_worker *worker, int node);
 
 /* --- stmts.c --- */
 
@@ -363,6 +374,12 @@ void dbt__once_params(const struct dbt_once *once, struct dbt__once_text *text,
  * come back, and show commits that nobody acknowledged. The prober knows; until it has looked, the node is not in force for us.
  */
 void dbt__doubt(struct dbt_worker *worker, unsigned node);
+/*
+ * The primary takes no writes: it was made read-only, to be drained. Writes are held until a probe of
+ * after this says that it, or another one, takes them. again: it was asked, and said that it does;
+ * then there is a little pause, or a write that can never be would be tried without end.
+ */
+void dbt__refused(struct dbt_worker *worker, unsigned node, bool again);
 /* Make sure that the tick runs while there is something to look after. */
 void dbt__tick_on(struct dbt_worker *worker);
 

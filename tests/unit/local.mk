@@ -57,6 +57,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/main.c \
 	%D%/dbtier/suites.h \
 	%D%/dbtier/test_control.c \
+	%D%/dbtier/test_failover.c \
 	%D%/dbtier/test_live.c \
 	%D%/dbtier/test_meetings.c \
 	%D%/dbtier/test_promises.c \

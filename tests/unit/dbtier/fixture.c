@@ -215,6 +215,28 @@ fixture_stop_node(struct fixture *fixture, unsigned node, int signal)
 	fixture->pids[node] = 0;
 }
 
+/* All of them are the postmaster's children. Those that it starts meanwhile there are none of: it is first. */
+void
+fixture_freeze_node(struct fixture *fixture, unsigned node, bool freeze)
+{
+	int signal = freeze ? SIGSTOP : SIGCONT;
+	char path[64];
+	FILE *file;
+	long pid;
+
+	if (freeze)
+		kill(fixture->pids[node], signal);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)fixture->pids[node],
+	    (int)fixture->pids[node]);
+	file = fopen(path, "r");
+	if (file == NULL)
+		die(path, strerror(errno));
+	while (fscanf(file, "%ld", &pid) == 1)
+		kill((pid_t)pid, signal);
+	fclose(file);
+	kill(fixture->pids[node], signal);
+}
+
 /* The roles and tables of the tier, from the files that users load. */
 static void
 load_schema(const struct fixture *fixture)

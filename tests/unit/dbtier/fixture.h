@@ -33,6 +33,8 @@ void fixture_spawn_node(struct fixture *fixture, unsigned node);
 bool fixture_is_gone(struct fixture *fixture, unsigned node);
 /* SIGINT is PostgreSQL's fast shutdown, SIGQUIT the immediate one. Waits until it is gone. */
 void fixture_stop_node(struct fixture *fixture, unsigned node, int signal);
+/* Stop the node and all its processes, so that it is silent but there; or let them go on. */
+void fixture_freeze_node(struct fixture *fixture, unsigned node, bool freeze);
 /* Run SQL as the superuser and return the first value (static buffer, "" when none). */
 const char *fixture_sql(struct fixture *fixture, unsigned node, const char *sql);
 

@@ -4,9 +4,21 @@
 int
 main(void)
 {
-	static CU_SuiteInfo *const all[] = { pure_suites, control_suites, topology_live_suites,
-		live_suites, promises_suites, meetings_suites, NULL };
-	static CU_SuiteInfo *const pure[] = { pure_suites, control_suites, NULL };
+	static CU_SuiteInfo *const all[] = {
+		pure_suites,
+		control_suites,
+		topology_live_suites,
+		live_suites,
+		promises_suites,
+		meetings_suites,
+		failover_suites,
+		NULL
+	};
+	static CU_SuiteInfo *const pure[] = {
+		pure_suites,
+		control_suites,
+		NULL
+	};
 	const char *missing = fixture_missing();
 
 	if (missing != NULL)

@@ -9,5 +9,6 @@ extern CU_SuiteInfo topology_live_suites[];
 extern CU_SuiteInfo live_suites[];
 extern CU_SuiteInfo promises_suites[];
 extern CU_SuiteInfo meetings_suites[];
+extern CU_SuiteInfo failover_suites[];
 
 #endif

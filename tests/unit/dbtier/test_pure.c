@@ -194,6 +194,103 @@ silence_is_death(void)
 	CU_ASSERT(topology.nodes[0].role == DBT_DOWN && topology.primary == -1);
 }
 
+static const struct dbt__rules doubting = { .silence = W_SEC, .doubt = 400 * W_MSEC,
+	.lag_limit = 1000 };
+
+static void
+silence_is_doubted_first(void)
+{
+	struct dbt__seen seen[] = { primary(1, 9000), replica(1, 9000) };
+	struct dbt_topology topology, before;
+	uint32_t floor = 0;
+
+	seen[0].heard = seen[1].heard = NOW;
+	dbt__topology_make(seen, 2, &doubting, NOW, &floor, &before);
+	CU_ASSERT(before.primary == 0 && before.heir == 0 && dbt_topology_answering(&before) == 2);
+	seen[0].heard = NOW - doubting.doubt - 1;
+	dbt__topology_make(seen, 2, &doubting, NOW, &floor, &topology);
+	CU_ASSERT(topology.nodes[0].role == DBT_PRIMARY && topology.nodes[0].doubted);
+	CU_ASSERT(topology.primary == -1 && topology.heir == 0 && !topology.nodes[0].fit);
+	CU_ASSERT(topology.fit_replicas == 1 && dbt_topology_answering(&topology) == 1);
+	CU_ASSERT(dbt__topology_differs(&before, &topology));
+	/* the same for a replica */
+	seen[0].heard = NOW;
+	seen[1].heard = NOW - doubting.doubt - 1;
+	dbt__topology_make(seen, 2, &doubting, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == 0 && topology.fit_replicas == 0);
+}
+
+/* A prober that was frozen together with a primary, which has a successor meanwhile. */
+static void
+who_has_slept_looks_first(void)
+{
+	struct dbt__seen seen[] = { primary(1, 9000), replica(1, 9000), { .refused = true } };
+	struct dbt__rules woken = doubting;
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	woken.awake = NOW + 10 * W_SEC;
+	seen[0].heard = seen[1].heard = woken.awake;
+	/* an answer to what it had asked before it fell asleep */
+	dbt__topology_make(seen, 3, &woken, woken.awake + 1, &floor, &topology);
+	CU_ASSERT(topology.nodes[0].role == DBT_PRIMARY && topology.primary == -1);
+	CU_ASSERT(!topology.nodes[0].fit);
+	/* one after it, but not yet of the other */
+	seen[0].answered = woken.awake + 1;
+	dbt__topology_make(seen, 3, &woken, woken.awake + 2, &floor, &topology);
+	CU_ASSERT(topology.primary == -1);
+	/* of both; and who is down is not waited for */
+	seen[1] = replica(1, 9000);
+	seen[1].answered = seen[1].heard = seen[1].streamed = woken.awake + 1;
+	dbt__topology_make(seen, 3, &woken, woken.awake + 3, &floor, &topology);
+	CU_ASSERT(topology.primary == 0);
+	/* the other was promoted: then it is that */
+	seen[1] = primary(2, 9500);
+	seen[1].answered = seen[1].heard = woken.awake + 1;
+	dbt__topology_make(seen, 3, &woken, woken.awake + 3, &floor, &topology);
+	CU_ASSERT(topology.primary == 1 && !topology.nodes[0].fit && topology.floor == 2);
+	/* nor is one that is silent still waited for, without end */
+	seen[1] = replica(1, 9000);
+	floor = 0;
+	seen[0].heard = woken.awake + woken.doubt;
+	dbt__topology_make(seen, 3, &woken, woken.awake + woken.doubt, &floor, &topology);
+	CU_ASSERT(topology.primary == -1);
+	dbt__topology_make(seen, 3, &woken, woken.awake + woken.doubt + 1, &floor, &topology);
+	CU_ASSERT(topology.primary == 0);
+}
+
+/* It came back as a standby, while no primary is in force, with what nobody acknowledged. */
+static void
+who_has_led_streams_first(void)
+{
+	struct dbt__seen seen[] = { primary(1, 9000), replica(1, 8900) };
+	struct dbt_topology topology;
+	uint32_t floor = 0;
+
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	seen[0].recovery = true;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == -1 && topology.fit_replicas == 1 && topology.nodes[1].fit);
+	seen[0].streamed = NOW;
+	seen[0].received = 9000;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.fit_replicas == 2);
+}
+
+static void
+who_drains_is_in_force(void)
+{
+	struct dbt__seen seen[] = { primary(1, 9000), replica(1, 9000) };
+	struct dbt_topology before, topology;
+	uint32_t floor = 0;
+
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &before);
+	seen[0].draining = true;
+	dbt__topology_make(seen, 2, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.primary == 0 && topology.nodes[0].fit && topology.nodes[0].draining);
+	CU_ASSERT(dbt__topology_differs(&before, &topology));
+}
+
 static void
 no_quorum_holds_writes(void)
 {
@@ -639,6 +736,10 @@ static CU_TestInfo topology_tests[] = {
 	    a_replica_without_stream_is_unfit },
 	{ "of two primaries the higher timeline is in force", the_highest_timeline_wins },
 	{ "a silent node is down", silence_is_death },
+	{ "before that it is doubted", silence_is_doubted_first },
+	{ "a prober that has slept looks before it believes", who_has_slept_looks_first },
+	{ "a primary that became a standby streams before it serves", who_has_led_streams_first },
+	{ "a primary that drains is in force", who_drains_is_in_force },
 	{ "a primary without its quorum takes no writes", no_quorum_holds_writes },
 	CU_TEST_INFO_NULL
 };
