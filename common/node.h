@@ -102,6 +102,12 @@ int w_node_main(int argc, char **argv, const struct w_role_ops *ops);
 
 /* From the worker's thread: it has nothing left to do. */
 void w_worker_done(struct w_worker *worker);
+/*
+ * Something in the role's report is worth more than a second's wait: send one now, or as soon as the
+ * last that was sent in this way is REPORT_APART old. Control thread; w_loop_call() from others.
+ */
+#define W_REPORT_APART (20 * W_MSEC)
+void w_node_report_now(struct w_node *node);
 /* From the control thread: end the node as SIGTERM would. status is the exit status. */
 void w_node_end(struct w_node *node, int status);
 

@@ -26,6 +26,13 @@ report_now(struct w_node *node)
 		w_publisher_send(node->inner->publisher);
 }
 
+void
+w_node_report_now(struct w_node *node)
+{
+	if (node->inner->publisher != NULL)
+		w_publisher_hurry(node->inner->publisher);
+}
+
 /* ---- stopping ---- */
 
 static void

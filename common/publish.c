@@ -29,6 +29,9 @@ struct w_publisher {
 	struct w_node *node;
 	struct w_timer timer;
 	w_usec next; /* when the next report is due */
+	struct w_timer late; /* for those that must not wait so long */
+	w_usec hurried;	     /* when the last of them was sent */
+	bool waits;	     /* one more is to be sent */
 	w_usec epoch;
 	uint64_t seq;
 	struct outlet *outlets;
@@ -117,6 +120,31 @@ on_timer(void *arg)
 	w_timer_start(&node->loop, &publisher->timer, publisher->next - now, 0);
 }
 
+static void
+on_late(void *arg)
+{
+	struct w_publisher *publisher = arg;
+
+	publisher->waits = false;
+	publisher->hurried = w_now();
+	w_publisher_send(publisher);
+}
+
+void
+w_publisher_hurry(struct w_publisher *publisher)
+{
+	w_usec wait = publisher->hurried + W_REPORT_APART - w_now();
+
+	if (publisher->waits)
+		return;
+	if (wait <= 0) {
+		on_late(publisher);
+		return;
+	}
+	publisher->waits = true;
+	w_timer_start(&publisher->node->loop, &publisher->late, wait, 0);
+}
+
 /* ---- sockets ---- */
 
 /* A monitor subscribed: it shall not wait for the next second. */
@@ -196,6 +224,7 @@ w_publisher_start(struct w_node *node, struct w_publisher **ret, struct w_fault 
 	}
 	publisher->timer.fire = on_timer;
 	publisher->timer.arg = publisher;
+	publisher->late = (struct w_timer){ .fire = on_late, .arg = publisher };
 	publisher->next = w_now() + INTERVAL;
 	w_timer_start(&node->loop, &publisher->timer, INTERVAL, 0);
 	*ret = w_steal(&publisher);
@@ -211,6 +240,7 @@ w_publisher_stop(struct w_publisher **publisher)
 	if (p == NULL)
 		return;
 	w_timer_fini(&p->timer);
+	w_timer_fini(&p->late);
 	for (size_t i = 0; i < p->count; i++) {
 		w_zsock_remove(&p->outlets[i].zsock);
 		zmq_setsockopt(p->outlets[i].socket, ZMQ_LINGER, &linger, sizeof(linger));

@@ -18,6 +18,8 @@ struct w_publisher;
 int w_publisher_start(struct w_node *node, struct w_publisher **ret, struct w_fault *fault);
 /* Make and send a report now; also called by the publisher's own timer. */
 void w_publisher_send(struct w_publisher *publisher);
+/* The same, but not twice within W_REPORT_APART: then at the end of it. */
+void w_publisher_hurry(struct w_publisher *publisher);
 void w_publisher_stop(struct w_publisher **publisher);
 
 #endif

@@ -48,6 +48,7 @@ struct srv {
 	struct srv_metric_ids ids;
 	int *listeners; /* one per worker; -1: no direct HTTP */
 	w_usec started;
+	uint64_t witnessed; /* the prober's: what was last told of the databases, see role.c */
 };
 
 struct srv_worker {

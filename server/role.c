@@ -25,6 +25,27 @@ own_options(const struct w_node *node)
 	return &node->self->opt.server;
 }
 
+/* ---- witness ---- */
+
+static void
+on_witnessed(void *arg)
+{
+	w_node_report_now(arg);
+}
+
+/* Whoever decides about a failover is told at once. On the prober's thread. */
+static void
+on_topology(const struct dbt_topology *topology, void *arg)
+{
+	struct srv *srv = arg;
+	uint64_t sees = (uint64_t)(topology->primary + 1) << 32 | dbt_topology_answering(topology);
+
+	if (sees == srv->witnessed)
+		return;
+	srv->witnessed = sees;
+	w_loop_call(&srv->node->loop, on_witnessed, srv->node);
+}
+
 /* ---- the process ---- */
 
 static int
@@ -86,6 +107,8 @@ fill_srv(struct srv *srv, struct w_node *node, struct w_fault *fault)
 		rc = open_listeners(srv, options, fault);
 	if (rc < 0)
 		return rc;
+	if (srv->dbt != NULL)
+		dbt_on_change(srv->dbt, on_topology, srv);
 	srv__metrics_add(node->metrics, srv->router, &srv->ids);
 	srv->ids.link = lnk_metrics(node->metrics);
 	srv->ids.database = dbt_metrics(node->metrics, node->cluster);
@@ -165,7 +188,6 @@ report_database(struct w_json *json, const struct dbt_node *database)
 	w_json_close(json, '}');
 }
 
-/* "databases": the nodes as this server sees them; "modules": their names. */
 static void
 tick(struct w_node *node)
 {
@@ -175,17 +197,34 @@ tick(struct w_node *node)
 		dbt_tick(srv->dbt, node->meter, srv->ids.database);
 }
 
+/* Source: docs/protocol/02-feed.md, section 4 */
+static void
+report_databases(struct w_json *json, const struct dbt_topology *topology)
+{
+	w_json_key(json, "databases");
+	w_json_open(json, '{');
+	w_json_key(json, "primary");
+	if (topology->primary >= 0)
+		w_json_text(json, topology->nodes[topology->primary].name);
+	else
+		w_json_null(json);
+	w_json_key(json, "answering");
+	w_json_int(json, dbt_topology_answering(topology));
+	w_json_key(json, "nodes");
+	w_json_open(json, '[');
+	for (unsigned i = 0; i < topology->count; i++)
+		report_database(json, &topology->nodes[i]);
+	w_json_close(json, ']');
+	w_json_close(json, '}');
+}
+
 static void
 report(struct w_node *node, struct w_json *json)
 {
 	struct srv *srv = node->role;
-	const struct dbt_topology *topology = srv->dbt != NULL ? dbt_topology_get(srv->dbt) : NULL;
 
-	w_json_key(json, "databases");
-	w_json_open(json, '[');
-	for (unsigned i = 0; topology != NULL && i < topology->count; i++)
-		report_database(json, &topology->nodes[i]);
-	w_json_close(json, ']');
+	if (srv->dbt != NULL)
+		report_databases(json, dbt_topology_get(srv->dbt));
 	w_json_key(json, "modules");
 	w_json_open(json, '[');
 	for (unsigned i = 0; i < srv->module_count; i++)

@@ -91,6 +91,8 @@ role_reload(struct w_node *node, struct w_fault *fault W_UNUSED)
 {
 	w_log(W_INFO, "", "test-reload", "timeout=%lld",
 	    (long long)(w_node_self(node)->opt.server.request_timeout / W_SEC));
+	for (unsigned i = 0; i < 5; i++)
+		w_node_report_now(node);
 	return W_OK;
 }
 
@@ -427,6 +429,8 @@ static void *collector;
 static char states[512];
 static int64_t last_seq;
 static unsigned bad_reports;
+static unsigned ups;
+static int64_t up_times[3];
 
 static bool
 report_is_sound(json_t *report)
@@ -442,6 +446,19 @@ report_is_sound(json_t *report)
 
 	last_seq = seq;
 	return ok;
+}
+
+/* After the first a reload, which wants five reports at once. */
+static void
+on_up(const json_t *report)
+{
+	if (ups < W_NELEM(up_times))
+		up_times[ups] = json_integer_value(json_object_get(report, "time"));
+	ups++;
+	if (ups == 1)
+		kill(child.pid, SIGHUP);
+	else if (ups == W_NELEM(up_times))
+		kill(child.pid, SIGTERM);
 }
 
 static void
@@ -470,7 +487,7 @@ on_report(void *arg W_UNUSED)
 		if (strstr(states, state) == NULL)
 			strcat(strcat(states, state), " ");
 		if (strcmp(state, "up") == 0)
-			kill(child.pid, SIGTERM);
+			on_up(report);
 		if (strcmp(state, "down") == 0)
 			w_loop_stop(&loop);
 		json_decref(report);
@@ -523,13 +540,16 @@ monitor_follows_its_states(void)
 	CU_ASSERT_EQUAL(w_zsock_add(&loop, &zsock, collector, on_report, NULL), W_OK);
 	w_timer_start(&loop, &guard, PATIENCE_MSEC * W_MSEC, 0);
 	states[0] = '\0';
-	last_seq = bad_reports = 0;
+	last_seq = bad_reports = ups = 0;
 	go();
 	w_loop_run(&loop);
 	CU_ASSERT_EQUAL(wait_for_end(), 0);
 	CU_ASSERT_EQUAL(bad_reports, 0);
 	/* "starting" only when the monitor was heard of in time */
 	CU_ASSERT_PTR_NOT_NULL(strstr(states, "up draining down "));
+	/* one at once, and one for all that came too soon after it */
+	CU_ASSERT(up_times[2] - up_times[1] >= W_REPORT_APART - W_MSEC);
+	CU_ASSERT(up_times[2] - up_times[1] < 900 * W_MSEC);
 
 	w_timer_fini(&guard);
 	w_zsock_remove(&zsock);
