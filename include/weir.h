@@ -229,7 +229,8 @@ int weir_tx_rollback(struct weir_tx *tx);
 /*
  * A transaction as a function: begin, fn(tx, arg), commit when it answers WEIR_OK, else roll back.
  * After a serialization conflict or a deadlock all of it is run again, a few times with growing
- * pauses, so fn must leave nothing behind but what it did in tx. Then WEIR_ESERIAL.
+ * pauses, and when its connection is lost before the commit (a failover), too; so fn must leave nothing
+ * behind but what it did in tx. Then WEIR_ESERIAL, or WEIR_EDOWN.
  */
 typedef int weir_tx_fn(struct weir_tx *tx, void *arg);
 int weir_tx_run(struct weir_request *req, unsigned flags, weir_tx_fn *fn, void *arg);

@@ -30,6 +30,7 @@ struct weir_tx {
 	struct w_list node; /* among the request's open ones */
 	struct srv_request *req;
 	struct dbt_tx *tx;  /* NULL: ended */
+	bool lost;          /* its connection went away, so it was rolled back */
 	struct dbt_once once;
 };
 
@@ -250,6 +251,8 @@ do_run(void *arg)
 	rc = call->tx != NULL ? dbt_tx_exec(call->tx->tx, call->query.stmt, call->query.params,
 	    &rows, &req->sql) : run_alone(call, &rows);
 	req->database += w_now() - from;
+	if (call->tx != NULL && rc == -W_ELOST)
+		call->tx->lost = true;
 	call->rc = rc < 0 ? error_of(req, rc) : keep_rows(req, rows, call->ret);
 }
 
@@ -502,6 +505,7 @@ do_end(void *arg)
 	    : dbt_tx_rollback(&call->tx->tx);
 	note_position(req, position);
 	call->tx->tx = NULL;
+	call->tx->lost |= call->commit && rc == -W_ELOST;
 	req->database += w_now() - from;
 	call->rc = error_of(req, rc);
 }
@@ -533,42 +537,55 @@ weir_tx_rollback(struct weir_tx *tx)
 
 #define PAUSE_LEAST W_MSEC
 #define PAUSE_MOST (64 * W_MSEC)
+#define LOSSES_MOST 4 /* what is run may be what ends its connections */
 
-/* Once: what its writes are called must be the same each time it is tried. */
+/* Once. ret_lost: it surely left nothing behind, for its connection was lost before it was committed. */
 static int
-try_tx(struct weir_request *pub, unsigned flags, weir_tx_fn *fn, void *arg)
+try_tx(struct weir_request *pub, unsigned flags, weir_tx_fn *fn, void *arg, bool *ret_lost)
 {
 	struct weir_tx *tx = NULL;
 	int rc = weir_tx_begin(pub, flags, &tx);
 
+	*ret_lost = false;
 	if (rc < 0)
 		return rc;
 	rc = fn(tx, arg);
-	if (rc < 0) {
-		/* Ended by fn itself, or not. */
-		if (tx->tx != NULL)
-			weir_tx_rollback(tx);
-		return rc;
-	}
-	return tx->tx != NULL ? weir_tx_commit(tx) : WEIR_OK;
+	if (rc == WEIR_OK && tx->tx != NULL)
+		rc = weir_tx_commit(tx);
+	else if (tx->tx != NULL) /* ended by fn itself, or not */
+		weir_tx_rollback(tx);
+	*ret_lost = rc == WEIR_EDOWN && tx->lost;
+	return rc;
+}
+
+/* Is it worth another try? A lost one waits for the next primary in its begin; conflicts keep apart. */
+static bool
+again(struct weir_request *pub, int rc, bool lost, unsigned tries[2])
+{
+	unsigned most = (unsigned)srv__options(srv__of(pub)->worker)->tx_retries;
+	w_usec pause;
+
+	if (lost)
+		return tries[1]++ < LOSSES_MOST && w_now() < srv__of(pub)->deadline;
+	if (rc != WEIR_ESERIAL || tries[0] >= most)
+		return false;
+	pause = W_MIN(PAUSE_LEAST << W_MIN(tries[0], 16U), PAUSE_MOST);
+	tries[0]++;
+	return weir_sleep(pub, pause / 2 + (int64_t)(w_random() % (uint64_t)pause)) == WEIR_OK;
 }
 
 int
 weir_tx_run(struct weir_request *pub, unsigned flags, weir_tx_fn *fn, void *arg)
 {
 	struct srv_request *req = srv__of(pub);
-	unsigned most = (unsigned)srv__options(req->worker)->tx_retries, writes = req->writes;
-	w_usec pause = PAUSE_LEAST;
+	unsigned writes = req->writes, tries[2] = { 0 };
+	bool lost;
 	int rc;
 
-	for (unsigned tries = 0;; tries++) {
+	do {
+		/* What its writes are called must be the same each time. */
 		req->writes = writes;
-		rc = try_tx(pub, flags, fn, arg);
-		if (rc != WEIR_ESERIAL || tries >= most)
-			return rc;
-		/* Apart from each other, or they meet again. */
-		if (weir_sleep(pub, pause / 2 + (int64_t)(w_random() % (uint64_t)pause)) < 0)
-			return rc;
-		pause = W_MIN(pause * 2, PAUSE_MOST);
-	}
+		rc = try_tx(pub, flags, fn, arg, &lost);
+	} while (again(pub, rc, lost, tries));
+	return rc;
 }
