@@ -1,6 +1,7 @@
 /* Requests, their answers, and the line of results; see load.h. */
 #include "tests/load/load.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <strings.h>
@@ -54,10 +55,19 @@ load_stopped(void)
 	return stopped != 0;
 }
 
-static void
-check_loopback(const char *url)
+/* 198.18.0.0/15: the hosts of a story. */
+static bool
+is_for_tests(const char *host)
 {
-	static const char *const loopback[] = { "localhost", "127.0.0.1", "[::1]" };
+	struct in_addr addr;
+
+	return inet_pton(AF_INET, host, &addr) == 1 && (ntohl(addr.s_addr) >> 17) == 0xc612 >> 1;
+}
+
+static void
+check_host(const char *url)
+{
+	static const char *const good_hosts[] = { "localhost", "127.0.0.1", "[::1]" };
 	CURLU *parsed = curl_url();
 	char *host = NULL;
 	bool good = false;
@@ -65,10 +75,12 @@ check_loopback(const char *url)
 	if (parsed == NULL || curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
 	    curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK)
 		load_wrong("'%s' is not a URL", url);
-	for (size_t i = 0; i < W_NELEM(loopback); i++)
-		good = good || strcmp(host, loopback[i]) == 0;
-	if (!good)
-		load_wrong("'%s' is not on this machine: only the loopback interface is asked", url);
+	for (size_t i = 0; i < W_NELEM(good_hosts); i++)
+		good = good || strcmp(host, good_hosts[i]) == 0;
+	if (!good && !is_for_tests(host))
+		load_wrong("'%s' is not on this machine: only the loopback interface is asked, "
+			   "and 198.18.0.0/15",
+		    url);
 	curl_free(host);
 	curl_url_cleanup(parsed);
 }
@@ -86,7 +98,7 @@ take_urls(struct load *load, const char *urls)
 			load_wrong("more than %d URLs", LOAD_URLS);
 		if (len > 0 && url[len - 1] == '/')
 			url[len - 1] = '\0';
-		check_loopback(url);
+		check_host(url);
 		load->base[load->bases++] = w_xstrdup(url);
 	}
 	if (load->bases == 0)
@@ -98,7 +110,7 @@ load_open(struct load *load, const struct load_options *opt)
 {
 	struct sigaction stop = { .sa_handler = on_stop };
 
-	*load = (struct load){ .opt = opt, .timer = -1, .began = w_now() };
+	*load = (struct load){ .opt = opt, .timer = -1, .input = -1, .began = w_now() };
 	sigaction(SIGTERM, &stop, NULL);
 	if (opt->ca != NULL && access(opt->ca, R_OK) < 0)
 		load_die("cannot read %s", opt->ca);
@@ -258,15 +270,16 @@ forget_answer(struct load_client *client)
 }
 
 static void
-set_method(struct load_client *client, const char *post)
+set_method(struct load_client *client, const struct load_request *request)
 {
 	w_buf_clear(&client->body);
 	client->body_at = 0;
-	if (post == NULL) {
+	curl_easy_setopt(client->easy, CURLOPT_CUSTOMREQUEST, request->put ? "PUT" : NULL);
+	if (request->post == NULL) {
 		curl_easy_setopt(client->easy, CURLOPT_HTTPGET, 1L);
 		return;
 	}
-	w_buf_text(&client->body, post);
+	w_buf_text(&client->body, request->post);
 	curl_easy_setopt(client->easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(client->easy, CURLOPT_POSTFIELDSIZE, (long)client->body.len);
 	add_field(client, "Content-Type", "application/json");
@@ -283,7 +296,7 @@ load_send(struct load_client *client, const struct load_request *request)
 	forget_answer(client);
 	curl_slist_free_all(client->fields);
 	client->fields = NULL;
-	set_method(client, request->post);
+	set_method(client, request);
 	if (request->key != NULL)
 		add_field(client, "Idempotency-Key", request->key);
 	curl_easy_setopt(client->easy, CURLOPT_URL, url);
@@ -318,7 +331,8 @@ void
 load_turn(struct load *load, w_usec until)
 {
 	struct itimerspec when = { .it_value = { until / W_SEC, until % W_SEC * 1000 } };
-	struct curl_waitfd timer = { load->timer, CURL_WAIT_POLLIN, 0 };
+	struct curl_waitfd also[] = { { load->timer, CURL_WAIT_POLLIN, 0 },
+		{ load->input, CURL_WAIT_POLLIN, 0 } };
 	CURLMsg *message;
 	bool ended = false;
 	int running, left;
@@ -334,7 +348,7 @@ load_turn(struct load *load, w_usec until)
 		return;
 	/* Absolute and finer than poll's milliseconds; setting it takes back what it told before. */
 	timerfd_settime(load->timer, TFD_TIMER_ABSTIME, &when, NULL);
-	curl_multi_poll(load->multi, &timer, 1, 1000, NULL);
+	curl_multi_poll(load->multi, also, load->input >= 0 ? 2 : 1, 1000, NULL);
 }
 
 /* ---- answers and results ---- */

@@ -6,7 +6,7 @@
  * that callback may send the next one.
  *
  * Invariants
- * 1. Only loopback addresses are asked.
+ * 1. Only loopback addresses are asked, and 198.18.0.0/15, which is for tests alone (RFC 2544).
  * 2. A POST that may have arrived is never sent again by libcurl behind our back: its body is read
  *    once and cannot be rewound.
  * 3. Each request ends within its time, and every mode by load_over(), whatever the cluster does.
@@ -24,8 +24,8 @@
 
 struct load_options {
 	const char *urls; /* base URLs, comma-separated */
-	const char *ca, *log, *name, *cookies, *keys, *path;
-	uint64_t count, clients, rate, seconds, deadline, good, bad, first, rows, limit;
+	const char *ca, *log, *name, *cookies, *keys, *path, *marks;
+	uint64_t count, clients, rate, seconds, deadline, good, bad, first, rows, limit, pause;
 };
 
 struct load {
@@ -35,6 +35,7 @@ struct load {
 	bool cookies;
 	CURLM *multi;
 	int timer;
+	int input; /* what else wakes load_turn(): a descriptor to read from; -1 nothing */
 	w_usec began;
 	unsigned flying; /* requests under way */
 };
@@ -64,6 +65,7 @@ struct load_request {
 	unsigned base;    /* which of the URLs, modulo their count */
 	const char *path;
 	const char *post; /* a JSON body; NULL is a GET */
+	bool put;         /* it is a PUT's */
 	const char *key;  /* Idempotency-Key, or NULL */
 	w_usec timeout;   /* 0: 30 s */
 };
@@ -102,6 +104,7 @@ w_usec load_percentile(w_usec *times, size_t count, double share);
 int load_pairs(const struct load_options *opt);
 int load_writers(const struct load_options *opt);
 int load_fast(const struct load_options *opt);
+int load_history(const struct load_options *opt);
 int load_mix(const struct load_options *opt);
 
 #endif

@@ -3,6 +3,7 @@ check_PROGRAMS += %D%/weir-load
 %C%_weir_load_CPPFLAGS = $(AM_CPPFLAGS) $(CURL_CFLAGS)
 %C%_weir_load_SOURCES = \
 	%D%/fast.c \
+	%D%/history.c \
 	%D%/load.c \
 	%D%/load.h \
 	%D%/main.c \
@@ -12,5 +13,5 @@ check_PROGRAMS += %D%/weir-load
 %C%_weir_load_LDADD = common/libcommon.a $(CURL_LIBS) $(COMMON_LIBS)
 
 # With the rules of the house, for it needs no cluster.
-HOUSE_TESTS += %D%/judge-test.sh
-EXTRA_DIST += %D%/judge %D%/judge-test.sh
+HOUSE_TESTS += %D%/judge-test.sh %D%/judge-reads-test.sh
+EXTRA_DIST += %D%/judge %D%/judge-test.sh %D%/judge-reads %D%/judge-reads-test.sh %D%/gaps

@@ -4,10 +4,11 @@
  *
  *	pairs     write at one balancer, read at once at another: is the write seen?
  *	writers   writes without a break while things die; a history for tests/load/judge
+ *	history   writes and reads, with sessions and without; a history for all the judges
  *	fast      GETs at a constant rate, their times counted from when each should have begun
  *	mix       good and failing requests side by side: does each get its own answer?
  *
- * Standard output gets one line of JSON. SIGTERM ends fast and writers in order before their time.
+ * Standard output gets one line of JSON. SIGTERM ends fast, writers and history in order before their time.
  * Exit status: 0 it ran to its end, whatever it found; 1 it could not; 2 wrong usage.
  */
 #include <getopt.h>
@@ -23,6 +24,9 @@ static const struct mode {
 	{ "writers", load_writers,
 	    "--urls U1,U2 --seconds S --log FILE [--clients C] [--keys client|balancer|mixed]\n"
 	    "                          [--deadline SECONDS] [--name NAME]" },
+	{ "history", load_history,
+	    "--urls U1,U2 --seconds S --log FILE [--clients C] [--pause MS]\n"
+	    "                          [--deadline SECONDS] [--name NAME] [--marks FIFO]" },
 	{ "fast", load_fast, "--urls U --rate R --seconds S [--path PATH]" },
 	{ "mix", load_mix,
 	    "--urls U --good N --bad M --first ID --rows N [--clients C] [--path PATH]" },
@@ -39,10 +43,12 @@ static const struct field {
 } fields[] = {
 	FIELD(urls, TEXT, 0), FIELD(ca, TEXT, 0), FIELD(log, TEXT, 0), FIELD(name, TEXT, 0),
 	FIELD(cookies, TEXT, 0), FIELD(keys, TEXT, 0), FIELD(path, TEXT, 0),
+	FIELD(marks, TEXT, 0),
 	FIELD(count, NUMBER, 10000000), FIELD(clients, NUMBER, 1000), FIELD(rate, NUMBER, 100000),
-	FIELD(seconds, NUMBER, 3600), FIELD(deadline, NUMBER, 600), FIELD(good, NUMBER, 10000000),
+	FIELD(seconds, NUMBER, 86400), FIELD(deadline, NUMBER, 600), FIELD(good, NUMBER, 10000000),
 	FIELD(bad, NUMBER, 10000000), FIELD(first, NUMBER, INT64_MAX / 2),
 	FIELD(rows, NUMBER, 10000000), FIELD(limit, NUMBER, 86400),
+	FIELD(pause, NUMBER, 10000),
 };
 
 static void
@@ -98,7 +104,7 @@ take_options(int argc, char **argv, struct load_options *opt)
 int
 main(int argc, char **argv)
 {
-	struct load_options opt = { .clients = 16, .limit = 600, .deadline = 10, .name = "load",
+	struct load_options opt = { .clients = 16, .limit = 600, .deadline = 10, .pause = 5, .name = "load",
 		.cookies = "no", .keys = "balancer" };
 
 	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
