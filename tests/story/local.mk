@@ -16,7 +16,8 @@ STORY_TESTS += \
 	%D%/d040-exactly-once.story \
 	%D%/d050-slow-statement.story \
 	%D%/d060-no-replicas.story \
-	%D%/d070-errors-stay-alone.story
+	%D%/d070-errors-stay-alone.story \
+	%D%/e000-hosts.story
 
 # Those that have a long form, WEIR_STORY_LONG=1.
 LONG_TESTS = \
@@ -30,6 +31,7 @@ LONG_TESTS = \
 	%D%/d070-errors-stay-alone.story
 
 STORY_FILES = \
+	%D%/net.sh \
 	%D%/run \
 	%D%/words.sh
 

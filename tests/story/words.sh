@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# tests/story/words.sh - the words that stories are told in.
+# tests/story/words.sh - the words that stories are told in; those for several hosts are in net.sh.
 #
 #	given cluster [balancers=N] [servers=N] [replicas=N] [alerts=YAML]   run one until it serves
+#	given hosts ...                      the same on several hosts, and what befalls hosts: net.sh
 #	when  kill NODE | stop NODE | start NODE | kill-postgres NODE | immediate-postgres NODE
 #	when  delay NODE TIME                a replica replays so much later (500ms; 0 as it comes)
 #	set_option NODE KEY VALUE            an option that can change while the node runs
@@ -39,6 +40,7 @@ story_clean() {
 		eventually 30 gone "$story_up" || kill -9 "$story_up"
 	fi
 	wait 2>/dev/null
+	hosts_clean
 	if [ -n "${WEIR_STORY_KEEP-}" ]; then
 		echo "# kept: $story_dir"
 	else
@@ -176,8 +178,14 @@ is_up() {
 }
 
 given() {
-	[ "$1" = cluster ] || { echo "Bail out! given what? $*"; exit 99; }
-	shift
+	case $1 in
+	cluster) given_cluster "${@:2}" ;;
+	hosts) given_hosts "${@:2}" ;;
+	*) echo "Bail out! given what? $*"; exit 99 ;;
+	esac
+}
+
+given_cluster() {
 	command -v initdb >/dev/null || skip_all "PostgreSQL's programs are not installed"
 	pick_ports
 	start_up --balancers "$(value_of balancers 1 "$@")" --servers "$(value_of servers 2 "$@")" \
@@ -257,7 +265,7 @@ when() {
 	kill-postgres) kill -9 "$(node_field "$2" .postgres_pid)" ;;
 	immediate-postgres) kill -QUIT "$(node_field "$2" .postgres_pid)" ;;
 	delay) check "$2 replays $3 later" delay_replay "$2" "$3" ;;
-	*) echo "Bail out! when what? $*"; exit 99 ;;
+	*) when_on_host "$@" ;;
 	esac
 }
 

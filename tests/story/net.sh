@@ -1,0 +1,592 @@
+# shellcheck shell=bash
+# tests/story/net.sh - words for clusters of several hosts, which can be cut off, frozen, or lose power.
+#
+#	given hosts [balancers=N] [servers=N] [databases=N] [monitors=N] [disk=MiB]
+#	when  cut HOST from HOST... | cut HOST from all      no packet passes, either way
+#	when  cut-one-way HOST to HOST...                    what HOST sends to those is lost
+#	when  loss HOST PERCENT                              of all packets from and to it; 0 ends it
+#	when  slow-link HOST TIME                            delay (10ms; 0 ends it); see can_slow_links
+#	when  heal                                           no cut, no loss any more
+#	when  freeze HOST | thaw HOST                        all its processes
+#	when  freeze-postgres NODE | thaw-postgres NODE
+#	when  stop-postgres NODE smart|fast|immediate
+#	when  power-cut HOST | power-on HOST                 all its processes die at once
+#	when  fill-disk NODE | free-disk NODE                wants disk=
+#
+# A host is a network namespace; all hang on one bridge, in 198.18.0.0/24 (RFC 2544: for tests, so it is
+# nobody's). lb has the balancers, app-N server-N, mon-N monitor-N, db-N database db-N. The words take the
+# name of a node for that of its host.
+#
+# weir up runs and supervises the cluster as ever, but finds programs beside itself that first enter
+# the namespace of the node's host. The story itself lives in the bridge's namespace: cuts are between
+# hosts, the story reaches every one of them. There is a monitor there, too, `console`, without a promoter:
+# databases let in whom the cluster file names, and it sees all nodes when others do not. The story has namespaces of its own for network, mounts and
+# processes (hosts_enter), so nothing of it is left when it ends, however it ends.
+#
+# There is no word for a jump of the clock: the kernel has one wall clock for all hosts. Everything
+# that is timed goes by the monotonic clock.
+
+# The variables of words.sh and run, and those that stories read.
+# shellcheck disable=SC2154,SC2034
+net=198.18.0
+
+# What is missing for stories with hosts, or nothing.
+hosts_lack() {
+	local program
+
+	for program in ip nft unshare nsenter openssl; do
+		command -v "$program" >/dev/null || { echo "$program is not installed"; return; }
+	done
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "only root makes network namespaces"
+		return
+	fi
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --net --mount --pid --fork --kill-child --mount-proc sh -c '
+		ip link add name weir type bridge &&
+		nft "add table bridge weir; add chain bridge weir x { type filter hook forward priority 0; }"' \
+	    >/dev/null 2>&1 || echo "this machine allows no namespaces, bridges or rules for them"
+}
+
+# Begin again inside namespaces of our own: the first process there takes all others with it. It is a
+# small shell that reaps who is left to it, and hands on the signal to end.
+hosts_enter() {
+	local lack
+
+	[ -n "${WEIR_STORY_INSIDE-}" ] && return
+	lack=$(hosts_lack)
+	if [ -n "$lack" ]; then
+		echo "1..0 # SKIP $lack"
+		exit 0
+	fi
+	# shellcheck disable=SC2016 # for the inner shell
+	WEIR_STORY_INSIDE=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc sh -c '
+		"$0" "$@" &
+		trap "kill -TERM $!" TERM INT
+		wait $!
+		status=$?
+		while [ $status -gt 128 ] && kill -0 $! 2>/dev/null; do
+			wait $!
+			status=$?
+		done
+		exit $status' "$@"
+}
+
+# --- names ---
+
+host_of() {
+	case $1 in
+	balancer-*) echo lb ;;
+	server-*) echo "app-${1#server-}" ;;
+	monitor-*) echo "mon-${1#monitor-}" ;;
+	*) echo "$1" ;;
+	esac
+}
+
+address_of() {
+	local host
+
+	host=$(host_of "$1")
+	case $host in
+	console) echo "$net.1" ;;
+	lb) echo "$net.10" ;;
+	app-*) echo "$net.$((20 + ${host#app-}))" ;;
+	mon-*) echo "$net.$((30 + ${host#mon-}))" ;;
+	db-*) echo "$net.$((40 + ${host#db-}))" ;;
+	*) echo "Bail out! no host $1"; exit 99 ;;
+	esac
+}
+
+# --- hosts ---
+
+# The namespace lives as long as its holder, which ends with the story.
+host_make() {
+	local host=$1 address
+
+	address=$(address_of "$host")
+	unshare --net sleep infinity &
+	holder[$host]=$!
+	story_pids+=($!)
+	eventually 5 host_is_apart "$host" || { echo "Bail out! no namespace for $host"; exit 99; }
+	host_netns[$host]=$(readlink "/proc/${holder[$host]}/ns/net")
+	ip link add name "weir-$host" type veth peer name eth0 netns "${holder[$host]}"
+	ip link set dev "weir-$host" master weir up
+	host_run "$host" ip link set dev lo up
+	host_run "$host" ip addr add "$address/24" dev eth0
+	host_run "$host" ip link set dev eth0 up
+}
+
+host_is_apart() {
+	[ "$(readlink "/proc/${holder[$1]}/ns/net")" != "$(readlink /proc/self/ns/net)" ]
+}
+
+host_run() {
+	local host=$1
+
+	shift
+	nsenter --net="/proc/${holder[$host]}/ns/net" -- "$@"
+}
+
+# Every process of a host but its holder.
+host_pids() {
+	local host=$1 at
+
+	find /proc/[0-9]*/ns/net -maxdepth 0 -lname "net:\[${host_netns[$host]//[!0-9]/}\]" 2>/dev/null |
+	    while IFS=/ read -r _ _ at _; do
+		    [ "$at" = "${holder[$host]}" ] || echo "$at"
+	    done
+}
+
+# Processes that must not be touched twice, or be missed since they were born meanwhile: again until
+# no new one turns up.
+signal_host() {
+	local signal=$1 host=$2 pids before=
+
+	pids=$(host_pids "$host")
+	while [ -n "$pids" ] && [ "$pids" != "$before" ]; do
+		# shellcheck disable=SC2086 # a word each
+		kill "-$signal" $pids 2>/dev/null
+		before=$pids
+		pids=$(host_pids "$host")
+	done
+}
+
+# --- faults of the network: rules of the bridge ---
+
+net_rules() {
+	nft -f - <<-EOT
+	table bridge weir {
+		set cuts {
+			type ipv4_addr . ipv4_addr
+		}
+		chain losses {
+		}
+		chain passing {
+			type filter hook forward priority 0; policy accept;
+			ip saddr . ip daddr @cuts drop
+			arp saddr ip . arp daddr ip @cuts drop
+			jump losses
+		}
+	}
+	EOT
+}
+
+other_hosts() {
+	local host
+
+	for host in "${hosts[@]}"; do
+		[ "$host" = "$1" ] || echo "$host"
+	done
+}
+
+# One way.
+cut_add() {
+	nft add element bridge weir cuts "{ $(address_of "$1") . $(address_of "$2") }"
+}
+
+cut_hosts() { # one-way|both HOST from|to HOST...
+	local ways=$1 host other
+	local -a others
+
+	host=$(host_of "$2")
+	others=("${@:4}")
+	[ "${others[*]}" = all ] && mapfile -t others < <(other_hosts "$host")
+	for other in "${others[@]}"; do
+		cut_add "$host" "$other"
+		[ "$ways" = one-way ] || cut_add "$other" "$host"
+	done
+}
+
+lose_packets() {
+	local address part=(numgen random mod 100 '<' "$2")
+
+	address=$(address_of "$1")
+	[ "$2" -lt 100 ] || part=()
+	nft flush chain bridge weir losses
+	[ "$2" -eq 0 ] && return
+	nft add rule bridge weir losses ip saddr "$address" "${part[@]}" drop
+	nft add rule bridge weir losses ip daddr "$address" "${part[@]}" drop
+}
+
+heal_all() {
+	nft flush set bridge weir cuts
+	nft flush chain bridge weir losses
+}
+
+# Not every kernel has the discipline that delays.
+can_slow_links() {
+	tc qdisc add dev lo root netem delay 1ms 2>/dev/null && tc qdisc del dev lo root
+}
+
+slow_link() {
+	local host
+
+	host=$(host_of "$1")
+	tc qdisc del dev "weir-$host" root 2>/dev/null
+	host_run "$host" tc qdisc del dev eth0 root 2>/dev/null
+	[ "$2" = 0 ] && return
+	tc qdisc add dev "weir-$host" root netem delay "$2" && host_run "$host" tc qdisc add dev eth0 root netem delay "$2"
+}
+
+# --- faults of hosts ---
+
+# The programs of a host that is off wait at the door (host_door).
+power_cut() {
+	local host
+
+	host=$(host_of "$1")
+	touch "$story_dir/off/$host"
+	signal_host STOP "$host"
+	signal_host KILL "$host"
+}
+
+power_on() {
+	rm -f "$story_dir/off/$(host_of "$1")"
+}
+
+# --- faults of PostgreSQL ---
+
+postmaster_of() {
+	head -n 1 "$data/disks/$1/data/postmaster.pid" 2>/dev/null
+}
+
+# The postmaster first, so that no child is born any more.
+signal_postgres() {
+	local signal=$1 pid
+
+	pid=$(postmaster_of "$2")
+	[ -n "$pid" ] || return 1
+	kill "-$signal" "$pid"
+	# shellcheck disable=SC2046 # a word each
+	kill "-$signal" $(pgrep --parent "$pid") 2>/dev/null
+	return 0
+}
+
+stop_postgres() {
+	local -A signals=([smart]=TERM [fast]=INT [immediate]=QUIT)
+
+	kill "-${signals[$2]}" "$(postmaster_of "$1")"
+}
+
+postgres_runs() {
+	local pid
+
+	pid=$(postmaster_of "$1")
+	[ -n "$pid" ] && [ -e "/proc/$pid" ]
+}
+
+# A file that takes what there is.
+fill_disk() {
+	dd if=/dev/zero of="$data/disks/$1/ballast" bs=64k status=none 2>/dev/null
+	[ "$(df --output=avail "$data/disks/$1" | tail -n 1)" -eq 0 ]
+}
+
+when_on_host() {
+	case $1 in
+	cut) check "$2 is cut from ${*:4}" cut_hosts both "${@:2}" ;;
+	cut-one-way) check "what $2 sends to ${*:4} is lost" cut_hosts one-way "${@:2}" ;;
+	loss) check "$3 % of the packets of $2 are lost" lose_packets "$2" "$3" ;;
+	slow-link) check "the link of $2 takes $3" slow_link "$2" "$3" ;;
+	heal) check "the network is whole" heal_all ;;
+	freeze) signal_host STOP "$(host_of "$2")" ;;
+	thaw) signal_host CONT "$(host_of "$2")" ;;
+	freeze-postgres) check "PostgreSQL of $2 freezes" signal_postgres STOP "$2" ;;
+	thaw-postgres) check "PostgreSQL of $2 thaws" signal_postgres CONT "$2" ;;
+	stop-postgres) check "PostgreSQL of $2 is told to stop, $3" stop_postgres "$2" "$3" ;;
+	power-cut) power_cut "$2" ;;
+	power-on) power_on "$2" ;;
+	fill-disk) check "the disk of $2 is full" fill_disk "$2" ;;
+	free-disk) rm "$data/disks/$2/ballast" ;;
+	*) echo "Bail out! when what? $*"; exit 99 ;;
+	esac
+}
+
+# --- the cluster file, certificates, programs ---
+
+list_names() { # PREFIX COUNT
+	local i
+
+	for ((i = 1; i <= $2; i++)); do
+		echo "$1-$i"
+	done
+}
+
+hosts_cluster_file() {
+	local name i
+
+	cat <<-EOT
+	cluster:
+	  name: story
+	  keys: keys
+	  database: weir
+	  database_ca: ca.pem
+	  rw_password: secrets/rw
+	  ro_password: secrets/ro
+	  agent_password: secrets/agent
+	  quorum: $((databases > 1))
+	balancers:
+	EOT
+	for ((i = 1; i <= balancers; i++)); do
+		printf -- '  - {name: balancer-%d, https: "%s.10:%d", http: "%s.10:%d", link: "%s.10:%d", workers: 1,' \
+		    "$i" "$net" $((442 + i)) "$net" $((79 + i)) "$net" $((600 + 16 * i))
+		echo ' certificate: tls/balancer.pem, certificate_key: tls/balancer.key, ticket_key: secrets/ticket.key}'
+	done
+	echo "servers:"
+	for name in $(list_names server "$servers"); do
+		echo "  - {name: $name, http: \"$(address_of "$name"):80\", workers: 1, modules: [guestbook, probe]}"
+	done
+	echo "databases:"
+	for name in $(list_names db "$databases"); do
+		printf '  - {name: %s, address: "%s:5432", data: "%s/data", initial: %s,' "$name" \
+		    "$(address_of "$name")" "$data/disks/$name" "$([ "$name" = db-1 ] && echo primary || echo replica)"
+		echo ' certificate: tls/db.pem, certificate_key: tls/db.key, admin_password: secrets/admin}'
+	done
+	echo "monitors:"
+	for name in $(list_names monitor "$monitors"); do
+		printf '  - {name: %s, http: "%s:90", feed: "%s:91", collect: "%s:92", control: "%s:93"}\n' \
+		    "$name" "$(address_of "$name")" "$(address_of "$name")" "$(address_of "$name")" "$(address_of "$name")"
+	done
+	echo "  - {name: console, http: \"$net.1:90\", feed: \"$net.1:91\", collect: \"$net.1:92\"}"
+}
+
+# weir up makes certificates for this machine only, and keeps those that are there.
+hosts_certificates() {
+	local tls=$data/tls name alt=IP:127.0.0.1 host
+
+	for host in "${hosts[@]}"; do
+		alt=$alt,IP:$(address_of "$host")
+	done
+	mkdir "$tls" && chmod 700 "$tls" || return 1
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 90 -subj "/CN=story CA" \
+	    -keyout "$tls/ca.key" -out "$tls/ca.pem" || return 1
+	for name in balancer db; do
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 90 -subj "/CN=$name" \
+		    -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -addext "subjectAltName=$alt,DNS:localhost" \
+		    -addext basicConstraints=critical,CA:FALSE -keyout "$tls/$name.key" -out "$tls/$name.pem" || return 1
+	done
+}
+
+# In place of a program beside weir: wait until the host has power, then be the program, there. Its
+# standard input is the lifeline that weir up gives its nodes.
+host_door() {
+	cat <<-EOT
+	#!/bin/bash
+	for word; do
+		[ "\$before" = --name ] && node=\$word
+		before=\$word
+	done
+	host=\$(sed -n "s/^\$node //p" "$story_dir/bin/hosts")
+	while [ -e "$story_dir/off/\${host%% *}" ]; do
+		read -rt 0.1
+		[ \$? -gt 128 ] || exit 1
+	done
+	exec nsenter --net="/proc/\${host##* }/ns/net" -- "$(command -v "$1")" "\$@"
+	EOT
+}
+
+hosts_programs() {
+	local program node
+
+	mkdir -p "$story_dir/bin" "$story_dir/off"
+	cp "$(command -v weir)" "$story_dir/bin/weir" && ln -s "$srcdir/sql" "$story_dir/bin/sql" || return 1
+	for program in weir-balancer weir-server weir-dbnode weir-monitor; do
+		host_door "$program" >"$story_dir/bin/$program"
+		chmod 755 "$story_dir/bin/$program"
+	done
+	for node in $(list_names balancer "$balancers") $(list_names server "$servers") \
+	    $(list_names db "$databases") $(list_names monitor "$monitors"); do
+		echo "$node $(host_of "$node") ${holder[$(host_of "$node")]}"
+	done >"$story_dir/bin/hosts"
+	echo "console console 1" >>"$story_dir/bin/hosts"
+}
+
+# A disk of its own for each database, of so many MiB; a folder, when there is no word of it.
+hosts_disks() {
+	local name
+
+	for name in $(list_names db "$databases"); do
+		mkdir -p "$data/disks/$name"
+		[ "$1" = 0 ] || mount -t tmpfs -o "size=$1m,mode=755" story "$data/disks/$name" || return 1
+	done
+}
+
+# The rest goes with the namespaces.
+hosts_clean() {
+	[ -z "${WEIR_STORY_INSIDE-}" ] || umount -l "$data"/disks/* 2>/dev/null
+}
+
+given_hosts() {
+	local host
+
+	command -v initdb >/dev/null || skip_all "PostgreSQL's programs are not installed"
+	balancers=$(value_of balancers 2 "$@") servers=$(value_of servers 2 "$@")
+	databases=$(value_of databases 3 "$@") monitors=$(value_of monitors 1 "$@")
+	mapfile -t hosts < <(echo lb; list_names app "$servers"; list_names mon "$monitors"; list_names db "$databases")
+	declare -gA holder=() host_netns=()
+	ip link set dev lo up
+	ip link add name weir type bridge
+	ip link set dev weir up
+	ip addr add "$net.1/24" dev weir
+	check "the bridge has its rules" net_rules
+	for host in "${hosts[@]}"; do
+		host_make "$host"
+	done
+	mkdir -p "$data"
+	check "there are certificates" hosts_certificates
+	check "there are disks" hosts_disks "$(value_of disk 0 "$@")"
+	check "there are programs" hosts_programs
+	hosts_cluster_file >"$data/cluster.yaml"
+	"$story_dir/bin/weir" up --dir "$data" >"$story_dir/up.log" 2>&1 &
+	story_up=$!
+	eventually 120 is_up
+	check "a cluster of ${#hosts[@]} hosts is up" grep -q '^weir is up: ' "$story_dir/up.log"
+	grep -q '^weir is up: ' "$story_dir/up.log" || story_end
+	https=$(endpoint .https)
+	http=$(endpoint .http)
+	# shellcheck disable=SC2034 # for the stories
+	monitor=$(endpoint .monitor)
+}
+
+# --- load with a history ---
+#
+#	start_history [OPTION...]    weir-load history beside what comes, until end_history
+#	mark NAME | mark calm        a fault begins, or ends: for the gaps
+#	goes_on "what" [SECONDS]     writes succeed again
+#	end_history                  the load ends; then the judges speak
+
+start_history() {
+	mkfifo "$story_dir/marks"
+	history=$story_dir/history
+	# It is ended by the story; its own time only bounds it.
+	start_load history history --log "$history" --marks "$story_dir/marks" --clients 16 --seconds 600 "$@"
+	check "clients write and read" eventually 20 acknowledged_more 50
+}
+
+mark() {
+	load_runs && echo "mark $1" >"$story_dir/marks"
+}
+
+acknowledged() {
+	awk '$1 ~ /^(message|counter|register)$/ && $6 ~ /^2/ { n++ } END { print n + 0 }' "$history"
+}
+
+acknowledged_more() {
+	[ -s "$history" ] && [ "$(acknowledged)" -gt "$1" ]
+}
+
+goes_on() {
+	check "writes go on after $1" eventually "${2:-20}" acknowledged_more $(($(acknowledged) + 50))
+}
+
+dump_rows() {
+	sql "$1" "select 'message', id::text, body from guestbook.messages where author = 'load'
+		union all select 'register', id::text, body from guestbook.messages where author = 'load-register'
+		union all select 'counter', name, value::text from guestbook.counters where name like 'load-%'" >"$story_dir/rows"
+}
+
+end_history() {
+	check "the clients were there all the time, and come to their end" end_load
+	note "$(cat "$story_dir/history.json")"
+	check "the rows can be read" eventually 20 dump_rows "$(leader)"
+	check "every acknowledged write is there once, and no other twice" \
+	    "$srcdir/tests/load/judge" "$history" "$story_dir/rows"
+	note "$(tail -n 1 "$story_dir/check.out")"
+	check "no read was stale" "$srcdir/tests/load/judge-reads" "$history" "$story_dir/rows"
+	note "$(tail -n 1 "$story_dir/check.out")"
+	"$srcdir/tests/load/gaps" "$history" >"$story_dir/gaps"
+	note "gaps of writes and reads in ms, failed requests:"
+	note "$(cat "$story_dir/gaps")"
+	[ -z "${WEIR_STORY_HISTORY-}" ] || cp "$history" "$story_dir/rows" "$WEIR_STORY_HISTORY"
+}
+
+# In no fault did writes, reads stop for longer than so many milliseconds.
+gaps_are_below() {
+	cat "$story_dir/gaps"
+	awk -v writes="$1" -v reads="$2" '$1 == "all" && $NF > ($2 == "writes" ? writes : reads) { bad = 1 }
+		$1 == "all" { n++ } END { exit bad || n != 2 }' "$story_dir/gaps"
+}
+
+# --- who leads ---
+
+# Whether the programs know failover at all.
+needs_failover() {
+	grep -q api/failover "$(command -v weir-monitor)" || skip_all "these programs have no failover"
+}
+
+# A member of /api/failover, of the first monitor that answers.
+failover() {
+	local name
+
+	for name in $(list_names monitor "${monitors:-1}"); do
+		curl -sS --noproxy '*' --max-time 1 "http://$(address_of "$name"):90/api/failover" 2>/dev/null |
+		    jq -r "(.failover // .) | $1 // \"\"" && return
+	done
+}
+
+# Programs without failover have one for good.
+leader() {
+	local name
+
+	name=$(failover .leader)
+	echo "${name:-db-1}"
+}
+
+term() {
+	local number
+
+	number=$(failover .term)
+	echo "${number:-0}"
+}
+
+leads_another() { # OLD TERM
+	local now
+
+	now=$(failover .leader)
+	[ -n "$now" ] && [ "$now" != "$1" ] && [ "$(term)" -gt "$2" ]
+}
+
+remember_leader() {
+	old=$(leader)
+	old_term=$(term)
+}
+
+# Someone else than the one remembered.
+new_leader() { # [SECONDS]
+	check "another database leads than $old" eventually "${1:-20}" leads_another "$old" "$old_term"
+	note "term $old_term to $(term), $old to $(leader)"
+}
+
+# Nobody else, in no other term; to be asked after a time in which something would have happened.
+same_leader() {
+	[ "$(leader)" = "$old" ] && [ "$(term)" = "$old_term" ]
+}
+
+# It follows the leader, and has all of its WAL that there was when it was asked.
+follows() {
+	local now end
+
+	now=$(leader)
+	[ "$now" != "$1" ] && [ "$(sql "$1" 'select pg_is_in_recovery()')" = t ] &&
+	    end=$(sql "$now" 'select pg_current_wal_flush_lsn()') &&
+	    sql_is "$now" "select count(*) from pg_stat_replication where application_name = '$1' and state = 'streaming'" 1 &&
+	    eventually 2 sql_is "$1" "select pg_last_wal_replay_lsn() >= '$end'" t
+}
+
+rejoins() { # NODE [SECONDS]
+	check "$1 follows the leader" eventually "${2:-30}" follows "$1"
+}
+
+# Every database that does not lead follows, so the next fault meets a whole cluster.
+whole() { # [SECONDS]
+	local name now
+
+	now=$(leader)
+	for name in $(list_names db "$databases"); do
+		[ "$name" = "$now" ] || rejoins "$name" "${1:-30}"
+	done
+}
+
+# For a while, in which something that must not happen would have happened. This is no waiting for a result.
+let_pass() { # SECONDS
+	read -rt "$1" <> <(:) || :
+}
