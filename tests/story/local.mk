@@ -17,7 +17,17 @@ STORY_TESTS += \
 	%D%/d050-slow-statement.story \
 	%D%/d060-no-replicas.story \
 	%D%/d070-errors-stay-alone.story \
-	%D%/e000-hosts.story
+	%D%/e000-hosts.story \
+	%D%/e010-primary-dies.story \
+	%D%/e020-primary-freezes.story \
+	%D%/e030-primary-cut-off.story \
+	%D%/e040-some-are-cut.story \
+	%D%/e050-switchover.story \
+	%D%/e060-power-cut.story \
+	%D%/e070-two-fail.story \
+	%D%/e080-promoter-dies.story \
+	%D%/e090-bad-network.story \
+	%D%/e100-full-disk.story
 
 # Those that have a long form, WEIR_STORY_LONG=1.
 LONG_TESTS = \
@@ -28,7 +38,15 @@ LONG_TESTS = \
 	%D%/d040-exactly-once.story \
 	%D%/d050-slow-statement.story \
 	%D%/d060-no-replicas.story \
-	%D%/d070-errors-stay-alone.story
+	%D%/d070-errors-stay-alone.story \
+	%D%/e010-primary-dies.story \
+	%D%/e020-primary-freezes.story \
+	%D%/e030-primary-cut-off.story \
+	%D%/e040-some-are-cut.story \
+	%D%/e050-switchover.story \
+	%D%/e060-power-cut.story \
+	%D%/e080-promoter-dies.story \
+	%D%/e090-bad-network.story
 
 STORY_FILES = \
 	%D%/net.sh \

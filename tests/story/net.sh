@@ -9,7 +9,7 @@
 #	when  heal                                           no cut, no loss any more
 #	when  freeze HOST | thaw HOST                        all its processes
 #	when  freeze-postgres NODE | thaw-postgres NODE
-#	when  stop-postgres NODE smart|fast|immediate
+#	when  kill-postmaster NODE | stop-postgres NODE smart|fast|immediate
 #	when  power-cut HOST | power-on HOST                 all its processes die at once
 #	when  fill-disk NODE | free-disk NODE                wants disk=
 #
@@ -29,6 +29,7 @@
 # The variables of words.sh and run, and those that stories read.
 # shellcheck disable=SC2154,SC2034
 net=198.18.0
+deadline=10 # seconds, of every request
 
 # What is missing for stories with hosts, or nothing.
 hosts_lack() {
@@ -292,6 +293,7 @@ when_on_host() {
 	thaw) signal_host CONT "$(host_of "$2")" ;;
 	freeze-postgres) check "PostgreSQL of $2 freezes" signal_postgres STOP "$2" ;;
 	thaw-postgres) check "PostgreSQL of $2 thaws" signal_postgres CONT "$2" ;;
+	kill-postmaster) check "the postmaster of $2 is killed" kill -9 "$(postmaster_of "$2")" ;;
 	stop-postgres) check "PostgreSQL of $2 is told to stop, $3" stop_postgres "$2" "$3" ;;
 	power-cut) power_cut "$2" ;;
 	power-on) power_on "$2" ;;
@@ -329,7 +331,8 @@ hosts_cluster_file() {
 	for ((i = 1; i <= balancers; i++)); do
 		printf -- '  - {name: balancer-%d, https: "%s.10:%d", http: "%s.10:%d", link: "%s.10:%d", workers: 1,' \
 		    "$i" "$net" $((442 + i)) "$net" $((79 + i)) "$net" $((600 + 16 * i))
-		echo ' certificate: tls/balancer.pem, certificate_key: tls/balancer.key, ticket_key: secrets/ticket.key}'
+		printf ' certificate: tls/balancer.pem, certificate_key: tls/balancer.key,'
+		printf ' ticket_key: secrets/ticket.key, request_timeout: %ds}\n' "$deadline"
 	done
 	echo "servers:"
 	for name in $(list_names server "$servers"); do
@@ -458,7 +461,7 @@ start_history() {
 	mkfifo "$story_dir/marks"
 	history=$story_dir/history
 	# It is ended by the story; its own time only bounds it.
-	start_load history history --log "$history" --marks "$story_dir/marks" --clients 16 --seconds 600 "$@"
+	start_load history history --log "$history" --marks "$story_dir/marks" --deadline $deadline --clients 16 --seconds 600 --limit 3600 "$@"
 	check "clients write and read" eventually 20 acknowledged_more 50
 }
 
@@ -550,15 +553,41 @@ remember_leader() {
 	old_term=$(term)
 }
 
+# What befalls the leader comes next.
+fault() { # NAME
+	remember_leader
+	mark "$1"
+}
+
+# It moved, writes go on, and by and by everything is as before.
+moved() { # "what" [NODE THAT COMES BACK]
+	new_leader
+	goes_on "$1"
+	mark calm
+	[ $# -lt 2 ] || rejoins "$2"
+}
+
 # Someone else than the one remembered.
 new_leader() { # [SECONDS]
 	check "another database leads than $old" eventually "${1:-20}" leads_another "$old" "$old_term"
 	note "term $old_term to $(term), $old to $(leader)"
 }
 
-# Nobody else, in no other term; to be asked after a time in which something would have happened.
 same_leader() {
 	[ "$(leader)" = "$old" ] && [ "$(term)" = "$old_term" ]
+}
+
+# Nobody else, in no other term, for so many seconds.
+nothing_moves() { # [SECONDS]
+	let_pass "${1:-4}"
+	check "$old leads as before, in term $old_term" same_leader
+}
+
+# The usual end: nobody saw a failure, and no fault stopped the writes for long.
+good_end() { # [WRITE-GAP-MS READ-GAP-MS]
+	end_history
+	check "no request failed" load_is history '.failed == 0'
+	check "writes stopped for less than ${1:-8000} ms, reads for less than ${2:-4000}" gaps_are_below "${1:-8000}" "${2:-4000}"
 }
 
 # It follows the leader, and has all of its WAL that there was when it was asked.

@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# The promoter dies in the middle, at each of its moves, while the primary is dead, too: it comes back
+# knowing nothing, and ends what was begun.
+needs_failover
+given hosts
+moves="suspect prepare elect established"
+[ -n "${WEIR_STORY_LONG-}" ] && moves="$moves $moves $moves"
+
+# As soon as its log tells of the move.
+kill_monitor_at() { # MOVE
+	local pid
+
+	pid=$(node_field monitor-1 .pid)
+	tail -n 0 -F "$data/logs/monitor-1.log" 2>/dev/null | grep -qm 1 -wE "$1" && kill -9 "$pid"
+	touch "$story_dir/killed-$1"
+}
+
+start_history
+for move in $moves; do
+	rm -f "$story_dir/killed-$move"
+	fault "promoter-$move"
+	kill_monitor_at "$move" &
+	story_pids+=($!)
+	when kill-postmaster "$old"
+	check "the promoter is killed when it says $move" eventually 20 test -e "$story_dir/killed-$move"
+	goes_on "both are back" 40
+	mark calm
+	whole
+done
+end_history
