@@ -22,6 +22,8 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/position.c \
 	%D%/probe.c \
 	%D%/probe.h \
+	%D%/promise.c \
+	%D%/promise.h \
 	%D%/rows.c \
 	%D%/rows.h \
 	%D%/schema.c \

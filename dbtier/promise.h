@@ -11,6 +11,8 @@
 #ifndef WEIR_DBTIER_PROMISE_H
 #define WEIR_DBTIER_PROMISE_H
 
+#include <sys/types.h>
+
 #include "dbtier/control.h"
 
 /* What the agent knows of its PostgreSQL that decides about an order. */
@@ -46,6 +48,8 @@ int dbt__promise_keep(const char *path, const struct dbt_promise *promise, struc
  * Errors: -W_EIO
  */
 int dbt__timelines_fill(const char *data, uint32_t term, uid_t uid, gid_t gid, struct w_fault *fault);
+/* The highest timeline that has a real history file; 1 when none has. Errors: -W_EIO */
+int dbt__timelines_highest(const char *data, uint32_t *ret, struct w_fault *fault);
 /* Remove reserved files above the highest real one; fill gaps below it. Before PostgreSQL starts. */
 int dbt__timelines_tidy(const char *data, uid_t uid, gid_t gid, struct w_fault *fault);
 

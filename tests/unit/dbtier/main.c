@@ -7,6 +7,7 @@ main(void)
 	static CU_SuiteInfo *const all[] = {
 		pure_suites,
 		control_suites,
+		promise_suites,
 		topology_live_suites,
 		live_suites,
 		promises_suites,
@@ -17,6 +18,7 @@ main(void)
 	static CU_SuiteInfo *const pure[] = {
 		pure_suites,
 		control_suites,
+		promise_suites,
 		NULL
 	};
 	const char *missing = fixture_missing();

@@ -5,6 +5,7 @@
 
 extern CU_SuiteInfo pure_suites[];
 extern CU_SuiteInfo control_suites[];
+extern CU_SuiteInfo promise_suites[];
 extern CU_SuiteInfo topology_live_suites[];
 extern CU_SuiteInfo live_suites[];
 extern CU_SuiteInfo promises_suites[];
