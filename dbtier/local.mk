@@ -24,6 +24,12 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/probe.h \
 	%D%/promise.c \
 	%D%/promise.h \
+	%D%/promoter.c \
+	%D%/promoter.h \
+	%D%/promoter_evidence.c \
+	%D%/promoter_inner.h \
+	%D%/promoter_moves.c \
+	%D%/promoter_orders.c \
 	%D%/rows.c \
 	%D%/rows.h \
 	%D%/schema.c \

@@ -55,6 +55,12 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/fixture.c \
 	%D%/dbtier/fixture.h \
 	%D%/dbtier/main.c \
+	%D%/dbtier/promoted.c \
+	%D%/dbtier/promoted.h \
+	%D%/dbtier/sim.c \
+	%D%/dbtier/sim.h \
+	%D%/dbtier/sim_inner.h \
+	%D%/dbtier/sim_node.c \
 	%D%/dbtier/suites.h \
 	%D%/dbtier/test_control.c \
 	%D%/dbtier/test_failover.c \
@@ -62,6 +68,8 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/test_meetings.c \
 	%D%/dbtier/test_promise.c \
 	%D%/dbtier/test_promises.c \
+	%D%/dbtier/test_promoter.c \
+	%D%/dbtier/test_promoter_doubts.c \
 	%D%/dbtier/test_pure.c \
 	%D%/dbtier/test_topology_live.c
 

@@ -8,17 +8,20 @@ main(void)
 		pure_suites,
 		control_suites,
 		promise_suites,
+		promoter_suites,
 		topology_live_suites,
 		live_suites,
 		promises_suites,
 		meetings_suites,
 		failover_suites,
+		promoter_doubt_suites,
 		NULL
 	};
 	static CU_SuiteInfo *const pure[] = {
 		pure_suites,
 		control_suites,
 		promise_suites,
+		promoter_suites,
 		NULL
 	};
 	const char *missing = fixture_missing();

@@ -1,0 +1,191 @@
+/*
+ * The insides of the promoter.
+ *
+ *	promoter.c           what comes in, what the hosts look at
+ *	promoter_evidence.c  what statuses and witnesses say: who leads, what speaks against it, who could win
+ *	promoter_moves.c     the table of moves, the events that it is made of, and what each move does
+ *	promoter_orders.c    what each agent has to be told in each state, and how often
+ *
+ * Each input ends in dbt__promoter_run(): look, move as long as a row of the table applies, tell the agents.
+ * Events and orders are derived from the statuses each time, so a lost message costs time and nothing else.
+ */
+#ifndef WEIR_DBTIER_PROMOTER_INNER_H
+#define WEIR_DBTIER_PROMOTER_INNER_H
+
+#include "dbtier/promoter.h"
+
+#define DBT__FRESH W_SEC               /* a status counts for so long */
+#define DBT__REPORT (1500 * W_MSEC)    /* a server's report does */
+#define DBT__REPEAT (250 * W_MSEC)     /* an order is said again */
+#define DBT__TURN (500 * W_MSEC)       /* each promoter waits so much longer than the one before it */
+#define DBT__COLD (2 * W_SEC)          /* how long a promoter that has seen no leader waits for one */
+#define DBT__ELECTION (3 * W_SEC)
+#define DBT__WITNESSES 64
+
+enum dbt__state {
+	DBT__UNKNOWN,
+	DBT__BOOTSTRAPPING,
+	DBT__STEADY,
+	DBT__SUSPECTING,
+	DBT__STALLED,
+	DBT__RESUMING,
+	DBT__DRAINING,
+	DBT__LEVELLING,
+	DBT__PREPARING,
+	DBT__PROMOTING,
+	DBT__MARKING,
+	DBT__WAITING,
+	DBT__STATE_COUNT
+};
+
+/* What speaks against the leader: section 6.1. */
+enum dbt__doubt {
+	DBT__ENDED,
+	DBT__FROZEN,
+	DBT__LOST,
+	DBT__CUT_OFF,
+	DBT__NO_QUORUM,
+	DBT__DOUBT_COUNT
+};
+
+/* What an agent was told last. kind is DBT_ORDER_COUNT when there is nothing to tell it. */
+struct dbt__told {
+	enum dbt_order_kind kind;
+	int64_t id;
+	uint32_t term;
+	int upstream;
+	uint64_t lsn;
+	int64_t stamp;
+	w_usec sent;
+};
+
+/* One database node. */
+struct dbt__place {
+	char name[DBT_NAME];
+	bool initial;   /* what is empty becomes primary here */
+	bool known;     /* a status has come since the start */
+	bool connected;
+	bool adopting;  /* it is being told to follow the leader */
+	w_usec came;    /* its last status */
+	w_usec outbid;  /* when another promoter has raised its term last */
+	struct dbt_status status;
+	struct dbt__told told, spread; /* an order of a move; a pause */
+};
+
+/* A switchover or a heal under way. target is -1 when there is none. */
+struct dbt__errand {
+	int target;
+	bool heal;
+	bool late;      /* the target did not get ready: any other one will do */
+	bool level;     /* the others have answered, the target is told how far to receive */
+	uint64_t lsn;
+	int64_t id;     /* of the command; 0: nobody waits for an answer */
+};
+
+struct dbt__pausing {
+	int64_t id;     /* 0: nobody waits for an answer */
+	w_usec asked;
+};
+
+struct dbt_promoter {
+	struct dbt_promoter_config config; /* self and cluster are not used after new() */
+	char self[DBT_NAME], id[DBT_PROMOTER];
+	struct dbt__place places[DBT_NODES_MAX];
+	unsigned count, quorum, needed;
+	char cohort[DBT_COHORT];
+	struct dbt_witness witnesses[DBT__WITNESSES];
+	unsigned witness_count;
+
+	enum dbt__state state;
+	w_usec now, wake, started;
+	w_usec since;      /* in this state */
+	w_usec patience;   /* until then nothing is prepared unless a leader was seen */
+	w_usec backoff;    /* end of waiting */
+	w_usec heal_after;
+	w_usec ahead;      /* since when an agent has promised more than the leader; W_NEVER: none has */
+	uint32_t top;      /* the highest term or timeline that anybody has shown, or that was used here */
+	uint32_t term;     /* of the election */
+	char system[32];   /* of the cluster's data */
+
+	int leader;        /* -1: none */
+	uint32_t leader_term;
+	int found;         /* the leader that was told of last */
+	uint32_t found_term;
+	bool leader_ran;   /* its PostgreSQL has been seen as primary of this term */
+	w_usec ran_since;  /* it has been without a break; W_NEVER: it is not */
+	bool resumed_in_vain;
+	w_usec doubts[DBT__DOUBT_COUNT]; /* since when; W_NEVER: it does not hold */
+	int avoid;         /* whose answer counts only when the others' are not enough; -1: nobody's */
+	int winner;
+	w_usec began;      /* the doubt or the command that the election goes back to */
+
+	struct dbt__errand errand;
+	struct dbt__pausing pausing;
+	uint32_t drained_in;    /* the term in which this promoter has drained its leader */
+	w_usec drained_since;   /* W_NEVER: it is not drained */
+	bool paused;
+	int64_t stamp;
+
+	int64_t last_id;
+	uint64_t random;
+	uint64_t elections, switchovers, failures;
+	w_usec last_gap;
+	char why[DBT_TEXT], detail[DBT_TEXT];
+	int about;         /* the place that a move is about; -1: the leader, if any */
+};
+
+/* ---- promoter_evidence.c. They look at p->now and note in p->wake when they want to look again ---- */
+
+/* Is it that late? If not, look again then. */
+bool dbt__past(struct dbt_promoter *p, w_usec at);
+bool dbt__fresh(struct dbt_promoter *p, const struct dbt__place *place);
+int dbt__place_find(const struct dbt_promoter *p, const char *name);
+/* Who leads, what speaks against it and since when, what is paused: everything below rests on this. */
+void dbt__observe(struct dbt_promoter *p);
+
+/* The leader serves, as far as anybody can tell. */
+bool dbt__leader_well(struct dbt_promoter *p);
+/* Its agent says that its PostgreSQL is a running primary. */
+bool dbt__leader_up(struct dbt_promoter *p);
+/* The first doubt that holds, -1: none. ripe: that has held for its time. */
+int dbt__doubt(struct dbt_promoter *p, bool ripe);
+const char *dbt__doubt_text(int doubt);
+
+/* How many could answer a prepare with a position; the place except is not counted. */
+unsigned dbt__could_answer(struct dbt_promoter *p, int except);
+/* Would an election have a winner: without the leader, and with it if need be? */
+bool dbt__can_without(struct dbt_promoter *p);
+bool dbt__can_with(struct dbt_promoter *p);
+/* Has it promised this election's term, and will its position not change? */
+bool dbt__answered(struct dbt_promoter *p, const struct dbt__place *place);
+/* The winner, or -1 as long as there are not enough answers. */
+int dbt__winner(struct dbt_promoter *p);
+/* How many have answered; the place except is not counted. */
+unsigned dbt__answers(struct dbt_promoter *p, int except);
+bool dbt__follows(const struct dbt_promoter *p, const struct dbt__place *place);
+/* Should it be told to follow the leader? */
+bool dbt__astray(struct dbt_promoter *p, const struct dbt__place *place);
+/* Somebody has promised more than term, known to be alive or not. -1: nobody has. */
+int dbt__promised_above(const struct dbt_promoter *p, uint32_t term);
+/* Section 6.2. */
+const char *dbt__degraded(struct dbt_promoter *p);
+bool dbt__spare(struct dbt_promoter *p);
+
+/* ---- promoter_moves.c ---- */
+
+const char *dbt__state_name(enum dbt__state state);
+void dbt__run_moves(struct dbt_promoter *p);
+void dbt__switchover(struct dbt_promoter *p, const struct dbt_command *command);
+/* NULL: it may become the leader. */
+const char *dbt__target_unfit(struct dbt_promoter *p, int target);
+void dbt__answer(struct dbt_promoter *p, int64_t *id, bool failed, const char *text);
+/* The cohort is another one: what was under way is left. */
+void dbt__start_over(struct dbt_promoter *p);
+
+/* ---- promoter_orders.c ---- */
+
+void dbt__run_orders(struct dbt_promoter *p);
+/* Why it has refused the order that it was told last; NULL: it has not. */
+const char *dbt__refused(const struct dbt__place *place);
+
+#endif

@@ -1,0 +1,897 @@
+/* The table of moves: events, what each move does, and the table itself. See promoter.h. */
+#include "dbtier/promoter_inner.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define INIT_TIMEOUT (30 * W_SEC)
+#define RESUME_TIMEOUT (3 * W_SEC)
+#define DRAIN_TIMEOUT (5 * W_SEC)
+#define LEVEL_TIMEOUT W_SEC        /* for the others */
+#define TARGET_TIMEOUT (2 * W_SEC) /* then any other one will do */
+#define AHEAD (2 * W_SEC)
+#define HEAL_AGAIN (10 * W_SEC)
+#define COLD_RESUME W_SEC          /* how long too few agents keep a leader from being resumed at the start */
+#define OTHERS_ELECTION W_SEC      /* how long another promoter's prepare is left alone */
+#define MOVES_AT_ONCE 16
+
+W_PRINTF(2, 3)
+static void
+detail(struct dbt_promoter *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->detail, sizeof(p->detail), fmt, ap);
+	va_end(ap);
+}
+
+static struct dbt__place *
+place_at(struct dbt_promoter *p, int at)
+{
+	return at >= 0 ? &p->places[at] : NULL;
+}
+
+/* ---- events, in the order of a cluster's life. Each looks, and says a detail if it has one ---- */
+
+static bool
+ev_untouched(struct dbt_promoter *p)
+{
+	bool initial = false;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct dbt_status *status = &p->places[i].status;
+
+		if (!dbt__fresh(p, &p->places[i]) || status->promise.stage != DBT_EMPTY ||
+		    status->promise.term != 0 || status->promise.promoter[0] != '\0' ||
+		    status->system[0] != '\0' || strcmp(status->cohort, p->cohort) != 0)
+			return false;
+		initial = initial || p->places[i].initial;
+	}
+	return initial && !p->paused;
+}
+
+static bool
+ev_well(struct dbt_promoter *p)
+{
+	return dbt__leader_well(p) && dbt__doubt(p, false) < 0;
+}
+
+/* Another leader than the one told of last, or the same one in another term. */
+static bool
+ev_another(struct dbt_promoter *p)
+{
+	return dbt__leader_well(p) && (p->leader != p->found || p->leader_term != p->found_term);
+}
+
+static bool
+ev_none(struct dbt_promoter *p)
+{
+	return p->leader < 0;
+}
+
+static bool
+ev_doubt(struct dbt_promoter *p)
+{
+	int doubt = dbt__doubt(p, false);
+
+	if (doubt >= 0)
+		detail(p, "%s", dbt__doubt_text(doubt));
+	return doubt >= 0;
+}
+
+/* ... for its time: a leader that is new is not found in no time by everybody. */
+static bool
+ev_doubted(struct dbt_promoter *p)
+{
+	int doubt = dbt__doubt(p, true);
+
+	if (doubt >= 0)
+		detail(p, "%s", dbt__doubt_text(doubt));
+	return doubt >= 0;
+}
+
+static bool
+ev_calm(struct dbt_promoter *p)
+{
+	return p->leader >= 0 && dbt__doubt(p, false) < 0;
+}
+
+static bool
+ev_resumable(struct dbt_promoter *p)
+{
+	bool able = dbt__can_without(p);
+
+	if (p->leader < 0 || p->doubts[DBT__ENDED] == W_NEVER ||
+	    dbt__promised_above(p, p->leader_term) >= 0)
+		return false;
+	/* Who has just begun knows of no higher promise, but only because it has heard nobody yet. */
+	if (!dbt__can_with(p) && !dbt__past(p, p->started + COLD_RESUME))
+		return false;
+	if (p->resumed_in_vain && !p->paused && dbt__can_with(p))
+		return false;
+	detail(p, "%s", p->paused ? "nothing else is done while paused" :
+	    !able ? "too few others could elect one of theirs" : "it is there after all was down");
+	return p->paused || !able || !p->leader_ran;
+}
+
+/* Another promoter has just raised somebody's term beyond the leader's. */
+static bool
+others_election(struct dbt_promoter *p)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		if (p->places[i].outbid != -W_NEVER &&
+		    p->places[i].status.promise.term > p->leader_term &&
+		    !dbt__past(p, p->places[i].outbid + OTHERS_ELECTION))
+			return true;
+	}
+	return false;
+}
+
+/* A leader that was not seen yet, or only presumed, may be late, as others were. */
+static bool
+is_early(struct dbt_promoter *p)
+{
+	return (p->leader < 0 || !p->places[p->leader].known) &&
+	    !dbt__past(p, p->patience + p->config.turn * DBT__TURN);
+}
+
+static bool
+ev_ripe(struct dbt_promoter *p)
+{
+	int doubt = dbt__doubt(p, true);
+
+	if (doubt < 0 || p->paused || others_election(p))
+		return false;
+	if (is_early(p))
+		return false;
+	detail(p, "%s", dbt__doubt_text(doubt));
+	return doubt == DBT__ENDED ? dbt__can_with(p) : dbt__can_without(p);
+}
+
+static bool
+ev_leaderless(struct dbt_promoter *p)
+{
+	return p->leader < 0 && !p->paused && !is_early(p) && !others_election(p) &&
+	    dbt__can_with(p);
+}
+
+static bool
+ev_hopeless(struct dbt_promoter *p)
+{
+	if (is_early(p) || (p->leader >= 0 && dbt__doubt(p, true) < 0))
+		return false;
+	if (p->paused)
+		detail(p, "paused");
+	else
+		detail(p, "%u agents could answer with a position, %u must",
+		    dbt__could_answer(p, p->leader), p->needed);
+	return true;
+}
+
+static bool
+ev_astray(struct dbt_promoter *p)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		struct dbt__place *place = &p->places[i];
+
+		if (place->adopting || !dbt__astray(p, place))
+			continue;
+		p->about = (int)i;
+		detail(p, "it was %s in term %u", dbt_stage_name(place->status.promise.stage),
+		    (unsigned)place->status.promise.term);
+		return true;
+	}
+	return false;
+}
+
+static bool
+ev_ahead(struct dbt_promoter *p)
+{
+	int above = dbt__promised_above(p, p->leader_term);
+
+	if (p->ahead == W_NEVER || above < 0 || p->paused || others_election(p) ||
+	    !dbt__past(p, p->ahead + AHEAD + p->config.turn * DBT__TURN) ||
+	    !dbt__past(p, p->heal_after) || !dbt__can_with(p))
+		return false;
+	detail(p, "%s has promised term %u", p->places[above].name,
+	    (unsigned)p->places[above].status.promise.term);
+	return true;
+}
+
+/* Without a quorum no commit comes to its end, so draining would not either. */
+static bool
+ev_ahead_stuck(struct dbt_promoter *p)
+{
+	return ev_ahead(p) && p->places[p->leader].status.attached < p->quorum;
+}
+
+static bool
+ev_drained(struct dbt_promoter *p)
+{
+	return dbt__leader_up(p) && p->leader_term == p->drained_in &&
+	    p->places[p->leader].status.drained;
+}
+
+static bool
+ev_drain_late(struct dbt_promoter *p)
+{
+	return dbt__past(p, p->since + DRAIN_TIMEOUT);
+}
+
+static bool
+ev_target_lost(struct dbt_promoter *p)
+{
+	const char *why = p->errand.heal ? NULL : dbt__target_unfit(p, p->errand.target);
+
+	if (why != NULL)
+		detail(p, "%s %s", p->places[p->errand.target].name, why);
+	return why != NULL;
+}
+
+static bool
+ev_not_leading(struct dbt_promoter *p)
+{
+	return p->leader < 0 || p->leader_term != p->drained_in;
+}
+
+/* All others that can have answered: now the target may be told how far they are. */
+static bool
+ev_level(struct dbt_promoter *p)
+{
+	unsigned answers = 0, missing = 0;
+
+	if (p->errand.level)
+		return false;
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct dbt__place *place = &p->places[i];
+
+		if ((int)i == p->errand.target || (int)i == p->leader)
+			continue;
+		if (dbt__answered(p, place))
+			answers++;
+		else
+			missing += dbt__fresh(p, place) && place->status.system[0] != '\0';
+	}
+	/* target and leader make two more */
+	return missing == 0 || (answers + 2 >= p->needed && dbt__past(p, p->since + LEVEL_TIMEOUT));
+}
+
+static bool
+ev_target_late(struct dbt_promoter *p)
+{
+	return dbt__past(p, p->since + TARGET_TIMEOUT);
+}
+
+static bool
+ev_outbid(struct dbt_promoter *p)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct dbt_promise *promise = &p->places[i].status.promise;
+
+		if (!p->places[i].known || promise->term < p->term ||
+		    (promise->term == p->term && strcmp(promise->promoter, p->id) == 0))
+			continue;
+		p->about = (int)i;
+		detail(p, "term %u of %s", (unsigned)promise->term, promise->promoter);
+		return true;
+	}
+	return false;
+}
+
+static bool
+ev_enough(struct dbt_promoter *p)
+{
+	int winner = dbt__winner(p);
+
+	if (winner < 0 || (p->state == DBT__LEVELLING &&
+	    !dbt__answered(p, &p->places[p->errand.target])))
+		return false;
+	p->about = winner;
+	detail(p, "of %u answers", dbt__answers(p, -1));
+	return true;
+}
+
+static bool
+ev_late(struct dbt_promoter *p)
+{
+	unsigned answers = dbt__answers(p, -1);
+
+	if (!dbt__past(p, p->since + DBT__ELECTION))
+		return false;
+	detail(p, "%u answers of %u that are needed", answers, p->needed);
+	return true;
+}
+
+static bool
+ev_taken(struct dbt_promoter *p)
+{
+	const struct dbt_promise *promise = &p->places[p->winner].status.promise;
+
+	return promise->stage == DBT_LEADING && promise->term == p->term;
+}
+
+static bool
+ev_marked(struct dbt_promoter *p)
+{
+	return ev_taken(p) && p->leader == p->winner && dbt__leader_up(p) &&
+	    p->places[p->winner].status.marked;
+}
+
+static bool
+ev_superseded(struct dbt_promoter *p)
+{
+	return p->leader_term > p->term && dbt__leader_well(p);
+}
+
+static bool
+ev_winner_out(struct dbt_promoter *p)
+{
+	const struct dbt__place *winner = &p->places[p->winner];
+	uint32_t term = winner->status.promise.term;
+
+	if (term > p->term)
+		detail(p, "it has promised term %u", (unsigned)term);
+	else
+		detail(p, "it is silent");
+	return term > p->term || !dbt__fresh(p, winner);
+}
+
+static bool
+ev_promote_late(struct dbt_promoter *p)
+{
+	const char *refused = dbt__refused(&p->places[p->winner]);
+
+	detail(p, "%s", refused != NULL ? refused : "it has not taken it");
+	return dbt__past(p, p->since + DBT__ELECTION);
+}
+
+static bool
+ev_init_late(struct dbt_promoter *p)
+{
+	return dbt__past(p, p->since + INIT_TIMEOUT);
+}
+
+static bool
+ev_resume_late(struct dbt_promoter *p)
+{
+	return dbt__past(p, p->since + RESUME_TIMEOUT) || p->leader < 0;
+}
+
+static bool
+ev_rested(struct dbt_promoter *p)
+{
+	return dbt__past(p, p->backoff);
+}
+
+static bool
+ev_asked(struct dbt_promoter *p)
+{
+	return p->errand.target >= 0 && !p->errand.heal;
+}
+
+/* ---- what moves do ---- */
+
+static void
+new_term(struct dbt_promoter *p)
+{
+	p->term = ++p->top;
+	p->winner = -1;
+	p->avoid = -1;
+}
+
+/* What was asked for is over; text is told to who asked for it. */
+W_PRINTF(3, 4)
+static void
+drop_errand(struct dbt_promoter *p, bool failed, const char *fmt, ...)
+{
+	char text[DBT_TEXT];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	dbt__answer(p, &p->errand.id, failed, text);
+	p->errand = (struct dbt__errand){ .target = -1 };
+}
+
+static void
+act_init(struct dbt_promoter *p)
+{
+	p->term = 1;
+	p->top = W_MAX(p->top, 1U);
+	p->winner = 0;
+	while (!p->places[p->winner].initial)
+		p->winner++;
+	p->about = p->winner;
+}
+
+static void
+act_found(struct dbt_promoter *p)
+{
+	if (p->errand.target >= 0)
+		drop_errand(p, true, "%s leads now", p->places[p->leader].name);
+	p->found = p->leader;
+	p->found_term = p->leader_term;
+	p->began = 0;
+}
+
+static void
+act_nothing(struct dbt_promoter *p W_UNUSED)
+{
+}
+
+static void
+act_lose(struct dbt_promoter *p)
+{
+	drop_errand(p, true, "%s", "the winner does not lead any more");
+}
+
+static void
+act_suspect(struct dbt_promoter *p)
+{
+	if (p->began == 0)
+		p->began = p->doubts[dbt__doubt(p, false)];
+	drop_errand(p, true, "the leader is in doubt: %s", p->detail);
+}
+
+static void
+act_prepare(struct dbt_promoter *p)
+{
+	new_term(p);
+	p->avoid = p->leader;
+	if (p->began == 0)
+		p->began = p->now;
+}
+
+static void
+act_elect(struct dbt_promoter *p)
+{
+	p->winner = dbt__winner(p);
+	p->elections++;
+}
+
+static void
+act_established(struct dbt_promoter *p)
+{
+	p->last_gap = p->now - p->began;
+	p->switchovers += p->errand.target == p->winner && !p->errand.heal;
+	if (p->errand.target >= 0 && p->errand.target != p->winner)
+		drop_errand(p, true, "%s leads instead: it was ahead, or the target did not get ready in time",
+		    p->places[p->winner].name);
+	else
+		drop_errand(p, false, "%s leads", p->places[p->winner].name);
+	act_found(p);
+}
+
+/* Between 200 ms and 1 s, so that two that met do not meet again. */
+static void
+act_give_up(struct dbt_promoter *p)
+{
+	p->random = p->random * 6364136223846793005U + 1442695040888963407U;
+	p->backoff = p->now + 200 * W_MSEC + (w_usec)((p->random >> 33) % (uint64_t)(800 * W_MSEC));
+	p->patience = p->backoff;
+	p->heal_after = p->backoff;
+	p->failures++;
+	drop_errand(p, true, "gave up: %s", p->detail);
+}
+
+static void
+act_resumed_in_vain(struct dbt_promoter *p)
+{
+	p->resumed_in_vain = true;
+}
+
+static void
+act_adopt(struct dbt_promoter *p)
+{
+	p->places[p->about].adopting = true;
+}
+
+static void
+act_drain(struct dbt_promoter *p)
+{
+	p->drained_in = p->leader_term;
+	p->began = p->now;
+	p->about = p->errand.target;
+}
+
+static void
+act_heal(struct dbt_promoter *p)
+{
+	p->errand = (struct dbt__errand){ .target = p->leader, .heal = true };
+	act_drain(p);
+}
+
+static void
+act_heal_stuck(struct dbt_promoter *p)
+{
+	p->errand = (struct dbt__errand){ .target = p->leader, .heal = true };
+	p->began = p->now;
+	p->about = p->leader;
+	new_term(p);
+}
+
+static void
+act_level(struct dbt_promoter *p)
+{
+	new_term(p);
+	p->about = p->errand.target;
+}
+
+/* The leader is drained, so what it has now is all that there will be of its term. */
+static void
+act_level_target(struct dbt_promoter *p)
+{
+	struct dbt__errand *errand = &p->errand;
+
+	p->about = errand->target;
+	errand->level = true;
+	errand->lsn = 0;
+	if (errand->target == p->leader)
+		return;
+	if (p->leader >= 0)
+		errand->lsn = p->places[p->leader].status.lsn;
+	for (unsigned i = 0; i < p->count; i++) {
+		if ((int)i != errand->target && dbt__answered(p, &p->places[i]))
+			errand->lsn = W_MAX(errand->lsn, p->places[i].status.lsn);
+	}
+}
+
+static void
+act_widen(struct dbt_promoter *p)
+{
+	p->errand.late = true;
+	p->about = p->errand.target;
+}
+
+static void
+act_abort(struct dbt_promoter *p)
+{
+	p->heal_after = p->now + HEAL_AGAIN;
+	p->began = 0;
+	drop_errand(p, true, "nothing has changed: %s",
+	    p->detail[0] != '\0' ? p->detail : "writes that were under way did not end in time");
+}
+
+/* ---- the table ---- */
+
+/* clang-format off */
+#define EVENTS(X)      \
+	X(untouched)   \
+	X(well)        \
+	X(another)     \
+	X(none)        \
+	X(doubt)       \
+	X(doubted)     \
+	X(calm)        \
+	X(resumable)   \
+	X(ripe)        \
+	X(leaderless)  \
+	X(hopeless)    \
+	X(astray)      \
+	X(asked)       \
+	X(ahead)       \
+	X(ahead_stuck) \
+	X(drained)     \
+	X(drain_late)  \
+	X(target_lost) \
+	X(not_leading) \
+	X(level)       \
+	X(target_late) \
+	X(outbid)      \
+	X(enough)      \
+	X(late)        \
+	X(taken)       \
+	X(marked)      \
+	X(superseded)  \
+	X(winner_out)  \
+	X(promote_late) \
+	X(init_late)   \
+	X(resume_late) \
+	X(rested)
+
+enum event {
+#define X(name) EV_##name,
+	EVENTS(X)
+#undef X
+};
+
+static const struct {
+	const char *name;
+	bool (*holds)(struct dbt_promoter *p);
+} events[] = {
+#define X(name) { #name, ev_##name },
+	EVENTS(X)
+#undef X
+};
+
+static const char *const states[] = {
+	[DBT__UNKNOWN] = "unknown",
+	[DBT__BOOTSTRAPPING] = "bootstrapping",
+	[DBT__STEADY] = "steady",
+	[DBT__SUSPECTING] = "suspecting",
+	[DBT__STALLED] = "stalled",
+	[DBT__RESUMING] = "resuming",
+	[DBT__DRAINING] = "draining",
+	[DBT__LEVELLING] = "levelling",
+	[DBT__PREPARING] = "preparing",
+	[DBT__PROMOTING] = "promoting",
+	[DBT__MARKING] = "marking",
+	[DBT__WAITING] = "waiting",
+};
+
+#define UNKNOWN       DBT__UNKNOWN
+#define BOOTSTRAPPING DBT__BOOTSTRAPPING
+#define STEADY        DBT__STEADY
+#define SUSPECTING    DBT__SUSPECTING
+#define STALLED       DBT__STALLED
+#define RESUMING      DBT__RESUMING
+#define DRAINING      DBT__DRAINING
+#define LEVELLING     DBT__LEVELLING
+#define PREPARING     DBT__PREPARING
+#define PROMOTING     DBT__PROMOTING
+#define MARKING       DBT__MARKING
+#define WAITING       DBT__WAITING
+
+/* In each state the first row whose event holds is taken. */
+static const struct move {
+	enum dbt__state from;
+	enum event on;
+	enum dbt__state to;
+	const char *name;
+	void (*act)(struct dbt_promoter *p);
+	const char *why;
+} moves[] = {
+	{ UNKNOWN,       EV_untouched,    BOOTSTRAPPING, "init",        act_init,            "every agent is there, and none has ever held data" },
+	{ UNKNOWN,       EV_well,         STEADY,        "found",       act_found,           "it leads" },
+	{ UNKNOWN,       EV_resumable,    RESUMING,      "resume",      act_nothing,         "the leader does not run" },
+	{ UNKNOWN,       EV_doubt,        SUSPECTING,    "suspect",     act_suspect,         "the leader is in doubt" },
+	{ UNKNOWN,       EV_leaderless,   PREPARING,     "prepare",     act_prepare,         "nobody leads" },
+	{ UNKNOWN,       EV_hopeless,     STALLED,       "stall",       act_nothing,         "nobody leads, and nobody would win" },
+
+	{ BOOTSTRAPPING, EV_well,         STEADY,        "found",       act_found,           "the new cluster has its first leader" },
+	{ BOOTSTRAPPING, EV_resumable,    RESUMING,      "resume",      act_nothing,         "the first leader does not run" },
+	{ BOOTSTRAPPING, EV_init_late,    UNKNOWN,       "give up",     act_give_up,         "the agent has made no data directory in time" },
+
+	{ STEADY,        EV_none,         UNKNOWN,       "lose",        act_nothing,         "the leader does not lead any more" },
+	{ STEADY,        EV_another,      STEADY,        "found",       act_found,           "it leads" },
+	{ STEADY,        EV_doubt,        SUSPECTING,    "suspect",     act_suspect,         "the leader is in doubt" },
+	{ STEADY,        EV_astray,       STEADY,        "adopt",       act_adopt,           "it does not follow the leader" },
+	{ STEADY,        EV_asked,        DRAINING,      "drain",       act_drain,           "an operator asked for a switchover" },
+	{ STEADY,        EV_ahead_stuck,  PREPARING,     "heal",        act_heal_stuck,      "somebody cannot follow, and no commit has its quorum" },
+	{ STEADY,        EV_ahead,        DRAINING,      "heal",        act_heal,            "somebody cannot follow" },
+
+	{ SUSPECTING,    EV_none,         UNKNOWN,       "lose",        act_nothing,         "the leader does not lead any more" },
+	{ SUSPECTING,    EV_calm,         STEADY,        "calm",        act_found,           "nothing speaks against the leader any more" },
+	{ SUSPECTING,    EV_resumable,    RESUMING,      "resume",      act_nothing,         "the leader does not run" },
+	{ SUSPECTING,    EV_ripe,         PREPARING,     "prepare",     act_prepare,         "the leader has been in doubt for long enough" },
+	{ SUSPECTING,    EV_hopeless,     STALLED,       "stall",       act_nothing,         "the leader is in doubt, and nobody would win" },
+	{ SUSPECTING,    EV_astray,       SUSPECTING,    "adopt",       act_adopt,           "it does not follow the leader" },
+
+	{ STALLED,       EV_untouched,    BOOTSTRAPPING, "init",        act_init,            "every agent is there, and none has ever held data" },
+	{ STALLED,       EV_well,         STEADY,        "found",       act_found,           "it leads" },
+	{ STALLED,       EV_resumable,    RESUMING,      "resume",      act_nothing,         "the leader does not run" },
+	{ STALLED,       EV_ripe,         PREPARING,     "prepare",     act_prepare,         "enough agents are there now" },
+	{ STALLED,       EV_leaderless,   PREPARING,     "prepare",     act_prepare,         "nobody leads, and enough agents are there now" },
+	{ STALLED,       EV_ahead_stuck,  PREPARING,     "heal",        act_heal_stuck,      "somebody cannot follow, and no commit has its quorum" },
+	{ STALLED,       EV_astray,       STALLED,       "adopt",       act_adopt,           "it does not follow the leader" },
+
+	{ RESUMING,      EV_well,         STEADY,        "resumed",     act_found,           "the leader runs again" },
+	{ RESUMING,      EV_resume_late,  UNKNOWN,       "give up",     act_resumed_in_vain, "the leader did not come up in time" },
+
+	{ DRAINING,      EV_not_leading,  UNKNOWN,       "abort",       act_abort,           "another node leads" },
+	{ DRAINING,      EV_doubt,        SUSPECTING,    "suspect",     act_suspect,         "the leader is in doubt" },
+	{ DRAINING,      EV_target_lost,  STEADY,        "abort",       act_abort,           "the target got lost" },
+	{ DRAINING,      EV_drained,      LEVELLING,     "level",       act_level,           "the leader takes no more writes" },
+	{ DRAINING,      EV_drain_late,   STEADY,        "abort",       act_abort,           "draining took too long" },
+
+	{ LEVELLING,     EV_outbid,       WAITING,       "give up",     act_give_up,         "another promoter was faster" },
+	{ LEVELLING,     EV_level,        LEVELLING,     "level",       act_level_target,    "the others have answered" },
+	{ LEVELLING,     EV_enough,       PROMOTING,     "elect",       act_elect,           "nobody is further ahead" },
+	{ LEVELLING,     EV_target_late,  PREPARING,     "widen",       act_widen,           "the target did not get ready, any other one will do" },
+
+	{ PREPARING,     EV_outbid,       WAITING,       "give up",     act_give_up,         "another promoter was faster" },
+	{ PREPARING,     EV_enough,       PROMOTING,     "elect",       act_elect,           "nobody is further ahead" },
+	{ PREPARING,     EV_late,         WAITING,       "give up",     act_give_up,         "too few answers in time" },
+
+	{ PROMOTING,     EV_superseded,   STEADY,        "found",       act_found,           "it leads in a higher term" },
+	{ PROMOTING,     EV_marked,       STEADY,        "established", act_established,     "a commit of its term has its quorum" },
+	{ PROMOTING,     EV_taken,        MARKING,       "promoted",    act_nothing,         "it has taken the promotion" },
+	{ PROMOTING,     EV_winner_out,   WAITING,       "give up",     act_give_up,         "the winner got lost" },
+	{ PROMOTING,     EV_promote_late, WAITING,       "give up",     act_give_up,         "the winner was not promoted in time" },
+
+	{ MARKING,       EV_superseded,   STEADY,        "found",       act_found,           "it leads in a higher term" },
+	{ MARKING,       EV_marked,       STEADY,        "established", act_established,     "a commit of its term has its quorum" },
+	{ MARKING,       EV_none,         UNKNOWN,       "lose",        act_lose,            "the winner does not lead any more" },
+	{ MARKING,       EV_doubted,       SUSPECTING,    "suspect",     act_suspect,         "the winner is in doubt" },
+
+	{ WAITING,       EV_rested,       UNKNOWN,       "look again",  act_nothing,         "the time to give way is over" },
+};
+/* clang-format on */
+
+const char *
+dbt__state_name(enum dbt__state state)
+{
+	return states[state];
+}
+
+/* The one place where the state is written. */
+static void
+make_move(struct dbt_promoter *p, const struct move *row)
+{
+	struct dbt_move move = { .name = row->name, .from = states[row->from],
+		.to = states[row->to] };
+	const struct dbt__place *about;
+	bool established = row->act == act_established;
+
+	if (p->about < 0)
+		p->about = row->from >= DBT__PROMOTING && row->from <= DBT__MARKING ? p->winner :
+		    p->leader;
+	row->act(p);
+	if (row->from != row->to)
+		p->since = p->now;
+	p->state = row->to;
+	snprintf(p->why, sizeof(p->why), "%s%s%.150s", row->why, p->detail[0] != '\0' ? ": " : "",
+	    p->detail);
+	about = place_at(p, p->about);
+	move.term = row->to >= DBT__LEVELLING && row->to <= DBT__MARKING ? p->term : p->leader_term;
+	move.took = established ? p->last_gap : 0;
+	snprintf(move.node, sizeof(move.node), "%s", about != NULL ? about->name : "");
+	memcpy(move.why, p->why, sizeof(move.why));
+	if (p->config.move != NULL)
+		p->config.move(p->config.arg, &move);
+}
+
+static const struct move *
+find_move(struct dbt_promoter *p)
+{
+	for (unsigned i = 0; i < W_NELEM(moves); i++) {
+		if (moves[i].from != p->state)
+			continue;
+		p->detail[0] = '\0';
+		p->about = -1;
+		if (events[moves[i].on].holds(p))
+			return &moves[i];
+	}
+	return NULL;
+}
+
+void
+dbt__run_moves(struct dbt_promoter *p)
+{
+	const struct move *row;
+
+	for (unsigned i = 0; i < MOVES_AT_ONCE; i++) {
+		row = find_move(p);
+		if (row == NULL)
+			return;
+		make_move(p, row);
+	}
+	/* What is left waits for the next turn, which comes at once. */
+	p->wake = p->now;
+}
+
+void
+dbt_promoter_print_moves(struct w_buf *out)
+{
+	w_buf_printf(out, "%-13s  %-12s  %-13s  %-11s  %s\n", "from", "on", "to", "move", "why");
+	for (unsigned i = 0; i < W_NELEM(moves); i++)
+		w_buf_printf(out, "%-13s  %-12s  %-13s  %-11s  %s\n", states[moves[i].from],
+		    events[moves[i].on].name, states[moves[i].to], moves[i].name, moves[i].why);
+}
+
+void
+dbt__start_over(struct dbt_promoter *p)
+{
+	if (p->errand.target >= 0)
+		drop_errand(p, true, "%s", "the cluster file has changed");
+	p->state = DBT__UNKNOWN;
+	p->since = p->now;
+	p->patience = p->now + DBT__COLD;
+	p->ahead = p->ran_since = p->drained_since = W_NEVER;
+	p->leader = p->found = p->avoid = p->winner = -1;
+	p->leader_term = p->found_term = 0;
+	p->began = 0;
+	p->errand = (struct dbt__errand){ .target = -1 };
+	for (unsigned i = 0; i < DBT__DOUBT_COUNT; i++)
+		p->doubts[i] = W_NEVER;
+	for (unsigned i = 0; i < p->count; i++) {
+		p->places[i].adopting = false;
+		p->places[i].told.kind = p->places[i].spread.kind = DBT_ORDER_COUNT;
+	}
+}
+
+/* ---- switchover ---- */
+
+void
+dbt__answer(struct dbt_promoter *p, int64_t *id, bool failed, const char *text)
+{
+	struct dbt_answer answer = { .id = *id, .done = !failed, .failed = failed };
+
+	if (*id == 0)
+		return;
+	*id = 0;
+	snprintf(answer.text, sizeof(answer.text), "%s", text);
+	if (p->config.answer != NULL)
+		p->config.answer(p->config.arg, &answer);
+}
+
+const char *
+dbt__target_unfit(struct dbt_promoter *p, int target)
+{
+	const struct dbt__place *place = &p->places[target];
+
+	if (!dbt__fresh(p, place))
+		return "is silent";
+	if (strcmp(place->status.cohort, p->cohort) != 0)
+		return "has another cluster file";
+	if (!dbt__follows(p, place))
+		return "does not follow the leader";
+	if (place->status.postgres != DBT_PG_UP)
+		return "is not up";
+	if (place->status.broken[0] != '\0')
+		return "has a setting that breaks the promises";
+	return place->status.streaming ? NULL : "does not stream from the leader";
+}
+
+static int
+furthest_target(struct dbt_promoter *p)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct dbt_status *status = &p->places[i].status;
+
+		if ((int)i == p->leader || dbt__target_unfit(p, (int)i) != NULL)
+			continue;
+		if (best < 0 || status->lsn > p->places[best].status.lsn)
+			best = (int)i;
+	}
+	return best;
+}
+
+/* Why it cannot be; NULL: it can, or *ret_target leads already. */
+static const char *
+check_switchover(struct dbt_promoter *p, const char *node, int *ret_target)
+{
+	const char *unfit;
+
+	*ret_target = node[0] != '\0' ? dbt__place_find(p, node) : furthest_target(p);
+	if (p->errand.target >= 0)
+		return "another switchover is under way";
+	if (p->paused)
+		return "the cluster is paused";
+	if (node[0] != '\0' && *ret_target < 0)
+		return "there is no such database";
+	if (p->state != DBT__STEADY || !dbt__leader_up(p))
+		return "there is no leader to take over from";
+	if (*ret_target == p->leader)
+		return NULL;
+	if (*ret_target < 0)
+		return "no database streams from the leader";
+	unfit = dbt__target_unfit(p, *ret_target);
+	if (unfit == NULL && !dbt__can_with(p))
+		return "too few agents are there for an election";
+	return unfit;
+}
+
+void
+dbt__switchover(struct dbt_promoter *p, const struct dbt_command *command)
+{
+	char text[DBT_TEXT];
+	int64_t id = command->id;
+	int target;
+	const char *why = check_switchover(p, command->node, &target);
+
+	if (why != NULL) {
+		snprintf(text, sizeof(text), "refused: %s%s%s", command->node,
+		    command->node[0] != '\0' ? ": " : "", why);
+		dbt__answer(p, &id, true, text);
+	} else if (target == p->leader) {
+		snprintf(text, sizeof(text), "%s leads already", p->places[target].name);
+		dbt__answer(p, &id, false, text);
+	} else {
+		p->errand = (struct dbt__errand){ .target = target, .id = id };
+	}
+}

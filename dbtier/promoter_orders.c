@@ -1,0 +1,208 @@
+/* What each agent has to be told in each state, and how often. See promoter.h. */
+#include "dbtier/promoter_inner.h"
+
+#include <stdio.h>
+
+#define REFUSED_REPEAT W_SEC         /* what was refused may be taken later, but hardly at once */
+#define FORGOTTEN (7 * W_SEC)        /* a drained leader whose promoter is gone would have helped itself */
+
+static const struct dbt__told nothing = { .kind = DBT_ORDER_COUNT };
+
+const char *
+dbt__refused(const struct dbt__place *place)
+{
+	bool this = place->told.kind != DBT_ORDER_COUNT && place->status.order == place->told.id;
+
+	return this && place->status.refused[0] != '\0' ? place->status.refused : NULL;
+}
+
+/* ---- what it has to be told; nothing when its status shows that it is done ---- */
+
+static struct dbt__told
+prepare(struct dbt_promoter *p, const struct dbt__place *place, uint64_t lsn)
+{
+	const struct dbt_promise *promise = &place->status.promise;
+	bool promised = place->known && promise->term == p->term &&
+	    strcmp(promise->promoter, p->id) == 0;
+
+	if (promised && (promise->stage == DBT_EMPTY ||
+	    (promise->stage == DBT_FENCED && place->status.settled)))
+		return nothing;
+	return (struct dbt__told){ .kind = DBT_PREPARE, .term = p->term, .upstream = -1, .lsn = lsn };
+}
+
+static struct dbt__told
+follow(const struct dbt__place *place, uint32_t term, int upstream, const char *name)
+{
+	const struct dbt_promise *promise = &place->status.promise;
+
+	if (place->known && promise->stage == DBT_FOLLOWING && promise->term == term &&
+	    strcmp(promise->upstream, name) == 0)
+		return nothing;
+	return (struct dbt__told){ .kind = DBT_FOLLOW, .term = term, .upstream = upstream };
+}
+
+static struct dbt__told
+leading(uint32_t term, enum dbt_order_kind kind)
+{
+	return (struct dbt__told){ .kind = kind, .term = term, .upstream = -1 };
+}
+
+static struct dbt__told
+want_bootstrapping(struct dbt_promoter *p, int at)
+{
+	return at == p->winner && p->places[at].status.promise.stage == DBT_EMPTY ?
+	    leading(p->term, DBT_INIT) : nothing;
+}
+
+/* The followers first, then the target; the leader only when there are too few without it. */
+static struct dbt__told
+want_levelling(struct dbt_promoter *p, int at)
+{
+	const struct dbt__errand *errand = &p->errand;
+
+	if (at == errand->target)
+		return errand->level ? prepare(p, &p->places[at], errand->lsn) : nothing;
+	if (at != p->leader)
+		return prepare(p, &p->places[at], 0);
+	if (dbt__answered(p, &p->places[errand->target]) && dbt__answers(p, at) < p->needed)
+		return prepare(p, &p->places[at], 0);
+	return nothing;
+}
+
+static struct dbt__told
+want_preparing(struct dbt_promoter *p, int at)
+{
+	return prepare(p, &p->places[at], 0);
+}
+
+static struct dbt__told
+want_promoting(struct dbt_promoter *p, int at)
+{
+	const struct dbt_promise *promise = &p->places[at].status.promise;
+
+	if (at != p->winner)
+		return follow(&p->places[at], p->term, p->winner, p->places[p->winner].name);
+	if (promise->term == p->term && promise->stage == DBT_LEADING)
+		return nothing;
+	return leading(p->term, DBT_PROMOTE);
+}
+
+static struct dbt__told
+want_draining(struct dbt_promoter *p, int at)
+{
+	return at == p->leader && !p->places[at].status.drained ?
+	    leading(p->leader_term, DBT_DRAIN) : nothing;
+}
+
+/* A leader that is drained for no switchover: this promoter's own is over, another's got stuck. */
+static bool
+to_undrain(struct dbt_promoter *p)
+{
+	if (p->drained_since == W_NEVER || !dbt__leader_up(p))
+		return false;
+	return p->drained_in == p->leader_term || dbt__past(p, p->drained_since + FORGOTTEN);
+}
+
+static struct dbt__told
+want_serving(struct dbt_promoter *p, int at)
+{
+	if (p->leader < 0)
+		return nothing;
+	if (at == p->leader)
+		return to_undrain(p) ? leading(p->leader_term, DBT_UNDRAIN) : nothing;
+	if (p->places[at].adopting)
+		return follow(&p->places[at], p->leader_term, p->leader, p->places[p->leader].name);
+	return nothing;
+}
+
+static struct dbt__told
+want_resuming(struct dbt_promoter *p, int at)
+{
+	return at == p->leader && p->places[at].status.postgres == DBT_PG_NONE ?
+	    leading(p->leader_term, DBT_RESUME) : nothing;
+}
+
+static struct dbt__told (*const wants[])(struct dbt_promoter *p, int at) = {
+	[DBT__UNKNOWN] = want_serving,
+	[DBT__BOOTSTRAPPING] = want_bootstrapping,
+	[DBT__STEADY] = want_serving,
+	[DBT__SUSPECTING] = want_serving,
+	[DBT__STALLED] = want_serving,
+	[DBT__RESUMING] = want_resuming,
+	[DBT__DRAINING] = want_draining,
+	[DBT__LEVELLING] = want_levelling,
+	[DBT__PREPARING] = want_preparing,
+	[DBT__PROMOTING] = want_promoting,
+	[DBT__MARKING] = want_promoting,
+	[DBT__WAITING] = want_serving,
+};
+
+static struct dbt__told
+want_spread(struct dbt_promoter *p, int at)
+{
+	struct dbt__told told = nothing;
+
+	if (p->places[at].status.promise.stamp < p->stamp) {
+		told.kind = DBT_PAUSE;
+		told.term = p->leader_term;
+		told.upstream = -1;
+		told.stamp = p->stamp;
+	}
+	return told;
+}
+
+/* ---- telling ---- */
+
+static bool
+is_same(const struct dbt__told *a, const struct dbt__told *b)
+{
+	return a->kind == b->kind && a->term == b->term && a->upstream == b->upstream &&
+	    a->lsn == b->lsn && a->stamp == b->stamp;
+}
+
+static void
+send_order(struct dbt_promoter *p, int at, struct dbt__told *told)
+{
+	struct dbt_order order = { .kind = told->kind, .id = told->id, .term = told->term,
+		.lsn = told->lsn, .paused = p->paused, .stamp = told->stamp };
+
+	told->sent = p->now;
+	snprintf(order.promoter, sizeof(order.promoter), "%s", p->id);
+	snprintf(order.cohort, sizeof(order.cohort), "%s", p->cohort);
+	if (told->upstream >= 0)
+		snprintf(order.upstream, sizeof(order.upstream), "%s",
+		    p->places[told->upstream].name);
+	p->config.order(p->config.arg, p->places[at].name, &order);
+}
+
+/* At once when it is new, and then again and again. */
+static void
+tell(struct dbt_promoter *p, int at, struct dbt__told *last, struct dbt__told want)
+{
+	w_usec repeat = dbt__refused(&p->places[at]) != NULL ? REFUSED_REPEAT : DBT__REPEAT;
+
+	if (want.kind == DBT_ORDER_COUNT) {
+		last->kind = DBT_ORDER_COUNT;
+		return;
+	}
+	if (!is_same(last, &want)) {
+		*last = want;
+		last->id = ++p->last_id;
+	} else if (!dbt__past(p, last->sent + repeat)) {
+		return;
+	}
+	send_order(p, at, last);
+	(void)dbt__past(p, p->now + DBT__REPEAT);
+}
+
+void
+dbt__run_orders(struct dbt_promoter *p)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		struct dbt__place *place = &p->places[i];
+
+		tell(p, (int)i, &place->told, wants[p->state](p, (int)i));
+		tell(p, (int)i, &place->spread, want_spread(p, (int)i));
+	}
+}
