@@ -1,3 +1,7 @@
+/*
+ * The process of the database agent: the postmaster, child programs, the role's callbacks. What is
+ * done with PostgreSQL, and why, is in agent_reconcile.c.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -8,10 +12,10 @@
 #include "common/log.h"
 #include "dbtier/agent.h"
 
-#define AGENT_STOP_WAIT (30 * W_SEC) /* for a fast shutdown; then an immediate one */
-#define AGENT_BACKOFF_FIRST (200 * W_MSEC)
-#define AGENT_BACKOFF_MOST (5 * W_SEC)
-#define AGENT_BACKOFF_MAKING W_SEC /* a replica waits for its primary to be made */
+#define AGENT_STOP_WAIT (30 * W_SEC) /* for a fast shutdown when the agent ends; then an immediate one */
+#define STOP_FAST (5 * W_SEC)        /* for one that is to be rewound or cloned */
+#define STOP_IMMEDIATE W_SEC
+#define STEADY (60 * W_SEC) /* who ran for so long has not failed at the start */
 
 /* clang-format off */
 #define AGENT_METRICS(X)                                                                                   \
@@ -31,33 +35,7 @@
 enum agent_metric { AGENT_METRICS(W_METRIC_ENUM) AGENT_METRIC_COUNT };
 static const struct w_metric agent_metrics[] = { AGENT_METRICS(W_METRIC_DEF) };
 
-static void agent_go(void *arg);
-
-static void
-agent_enter(struct dbt_agent *agent, enum agent_state state)
-{
-	agent->state = state;
-}
-
-/* Try again from the start, later and later. */
-static void
-agent_retry(struct dbt_agent *agent, const char *what, const char *why)
-{
-	w_usec wait = AGENT_BACKOFF_FIRST << W_MIN(agent->failures, 5u);
-	w_usec most = agent->state == A_MAKING ? AGENT_BACKOFF_MAKING : AGENT_BACKOFF_MOST;
-	char quoted[512];
-
-	agent->failures++;
-	agent_enter(agent, A_WAITING);
-	wait = W_MIN(wait, most);
-	w_log(W_WARN, "", what, "why=%s retry_ms=%lld",
-	    w_log_quote(w_view_of(why), quoted, sizeof(quoted)), (long long)(wait / W_MSEC));
-	w_timer_start(&agent->node->loop, &agent->again, wait, 0);
-}
-
-/* --- child programs --- */
-
-typedef void child_done(struct dbt_agent *agent, bool ok, const char *how);
+/* ---- child programs ---- */
 
 struct child {
 	uv_process_t process;
@@ -83,6 +61,7 @@ child_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct child *child = process->data;
 
+	w_loop_enter(&child->agent->node->loop);
 	child->ok = status == 0 && signal == 0;
 	if (signal != 0)
 		snprintf(child->how, sizeof(child->how), "killed by signal %d", signal);
@@ -108,9 +87,8 @@ child_input(const char *input)
 	return -1;
 }
 
-/* Run a program of PostgreSQL as its user; *ret_pid is optional. */
-static int
-child_run(struct dbt_agent *agent, char **args, const char *input, child_done *done, int64_t *ret_pid)
+void
+dbt__agent_run(struct dbt_agent *agent, char **args, const char *input, child_done *done, int64_t *ret_pid)
 {
 	W_AUTO(w_free) char *program = w_xasprintf("%s/%s", agent->opt->bin, args[0]);
 	W_AUTO(w_close) int fd = input != NULL ? child_input(input) : -1;
@@ -139,192 +117,123 @@ child_run(struct dbt_agent *agent, char **args, const char *input, child_done *d
 	if (rc == 0) {
 		if (ret_pid != NULL)
 			*ret_pid = child->process.pid;
-		return W_OK;
+		return;
 	}
-	/* done() is called in this case too, after the handle is closed. */
 	snprintf(child->how, sizeof(child->how), "cannot start %s: %s", program, uv_strerror(rc));
 	uv_close((uv_handle_t *)&child->process, child_closed);
-	return -W_EIO;
 }
 
-/* --- making a data directory: a row of steps, each one child program --- */
-
-typedef int make_step(struct dbt_agent *agent, child_done *done, struct w_fault *fault);
-
-static int
-make_initdb(struct dbt_agent *agent, child_done *done, struct w_fault *fault)
-{
-	W_AUTO(w_free) char *data = w_xasprintf("%s.new", agent->opt->data);
-	W_AUTO(w_free) char *pw = w_xasprintf("--pwfile=%s.pw", agent->opt->data);
-	char *args[] = { "initdb", "-D", data, "--data-checksums", "--auth=scram-sha-256",
-		"--username=postgres", pw, "--encoding=UTF8", "--locale=C.UTF-8", NULL };
-
-	(void)fault;
-	child_run(agent, args, NULL, done, &agent->maker);
-	return W_OK;
-}
-
-/* Roles and the database, by a single-user session: no port is open yet, nobody can interfere. */
-static int
-make_roles(struct dbt_agent *agent, child_done *done, struct w_fault *fault)
-{
-	W_AUTO(w_free) char *data = w_xasprintf("%s.new", agent->opt->data);
-	W_AUTO(w_free) char *sql = dbt__agent_bootstrap(agent, fault);
-	char *args[] = { "postgres", "--single", "-j", "-D", data, "-c", "exit_on_error=true", "-c",
-		"log_min_messages=error", "postgres", NULL };
-
-	if (sql == NULL)
-		return -W_EINVAL;
-	child_run(agent, args, sql, done, &agent->maker);
-	return W_OK;
-}
-
-static int
-make_backup(struct dbt_agent *agent, child_done *done, struct w_fault *fault)
-{
-	W_AUTO(w_free) char *data = w_xasprintf("%s.new", agent->opt->data);
-	W_AUTO(w_free) char *upstream = dbt__agent_upstream(agent, fault);
-	char *args[] = { "pg_basebackup", "-D", data, "-d", upstream, "-X", "stream",
-		"--checkpoint=fast", "--no-password", NULL };
-
-	if (upstream == NULL)
-		return -W_EINVAL;
-	child_run(agent, args, NULL, done, &agent->maker);
-	return W_OK;
-}
-
-static make_step *const make_primary[] = { make_initdb, make_roles, NULL };
-static make_step *const make_replica[] = { make_backup, NULL };
-
-static void make_next(struct dbt_agent *agent);
-
-static void
-make_done(struct dbt_agent *agent, bool ok, const char *how)
-{
-	agent->maker = 0;
-	if (agent->node->state == W_DRAINING)
-		return;
-	if (!ok) {
-		agent_retry(agent, "making-failed", how);
-		return;
-	}
-	agent->step++;
-	make_next(agent);
-}
-
-/* All steps are done: settings into the new directory, then it gets its name. */
-static void
-make_finish(struct dbt_agent *agent)
-{
-	W_AUTO(w_free) char *data = w_xasprintf("%s.new", agent->opt->data);
-	W_AUTO(w_free) char *conf = w_xasprintf("%s/postgresql.conf", data);
-	struct w_fault fault = { 0 };
-	int rc = dbt__agent_include(agent, conf, &fault);
-
-	if (rc == W_OK)
-		rc = dbt__agent_write(agent, data, &fault);
-	if (rc == W_OK && strcmp(agent->opt->initial, "primary") != 0)
-		rc = dbt__agent_standby(agent, data, &fault);
-	if (rc == W_OK)
-		rc = dbt__agent_commit(agent, &fault);
-	if (rc < 0) {
-		agent_retry(agent, "making-failed", fault.text);
-		return;
-	}
-	w_log(W_INFO, "", "data-made", "as=%s", agent->opt->initial);
-	agent->failures = 0;
-	agent_go(agent);
-}
-
-static void
-make_next(struct dbt_agent *agent)
-{
-	bool primary = strcmp(agent->opt->initial, "primary") == 0;
-	make_step *const *steps = primary ? make_primary : make_replica;
-	struct w_fault fault = { 0 };
-
-	if (steps[agent->step] == NULL)
-		make_finish(agent);
-	else if (steps[agent->step](agent, make_done, &fault) < 0)
-		agent_retry(agent, "making-failed", fault.text);
-}
-
-static void
-make_start(struct dbt_agent *agent)
-{
-	struct w_fault fault = { 0 };
-	int rc = dbt__agent_secrets(agent, &fault);
-
-	if (rc == W_OK)
-		rc = dbt__agent_fresh(agent, &fault);
-	if (rc < 0) {
-		agent_retry(agent, "making-failed", fault.text);
-		return;
-	}
-	agent_enter(agent, A_MAKING);
-	agent->step = 0;
-	make_next(agent);
-}
-
-/* --- running --- */
+/* ---- the postmaster ---- */
 
 static void
 postgres_gone(struct dbt_agent *agent, bool ok, const char *how)
 {
+	struct agent_postmaster *pm = &agent->pm;
+	bool wanted = pm->stopping != 0;
+
 	(void)ok;
-	agent->postgres = 0;
-	agent->adopted = false;
-	agent->view.up = false;
-	if (agent->node->state == W_DRAINING)
-		return;
-	if (w_now() - agent->started > 60 * W_SEC)
-		agent->failures = 0;
-	agent_retry(agent, "postgres-ended", how);
+	pm->failures = wanted || w_now() - pm->started > STEADY ? 0 : pm->failures + 1;
+	snprintf(pm->ended, sizeof(pm->ended), "%s%s", how, wanted ? ", as its agent asked" : "");
+	w_log(wanted ? W_INFO : W_WARN, "", "postgres-ended", "pid=%lld why=\"%s\"", (long long)pm->pid,
+	    pm->ended);
+	pm->pid = 0;
+	pm->adopted = false;
+	pm->stopping = 0;
+	pm->halted = 0;
+	pm->ended_at = w_now();
+	dbt__agent_forget(agent);
+	if (pm->failures > 1)
+		dbt__agent_trouble(agent, "PostgreSQL ends again and again, see its log", how);
+	if (agent->node->state != W_DRAINING)
+		dbt__agent_turn(agent);
 }
 
-static void
-postgres_start(struct dbt_agent *agent)
+int
+dbt__agent_start(struct dbt_agent *agent, const char *upstream, struct w_fault *fault)
 {
+	struct agent_postmaster *pm = &agent->pm;
 	char *args[] = { "postgres", "-D", (char *)agent->opt->data, NULL };
-	struct w_fault fault = { 0 };
-	int rc = dbt__agent_secrets(agent, &fault);
+	int rc = dbt__agent_secrets(agent, fault);
 
 	if (rc == W_OK)
-		rc = dbt__agent_write(agent, agent->opt->data, &fault);
-	if (rc < 0) {
-		agent_retry(agent, "postgres-not-started", fault.text);
-		return;
-	}
-	agent_enter(agent, A_RUNNING);
-	agent->started = w_now();
-	agent->starts++;
-	if (child_run(agent, args, NULL, postgres_gone, &agent->postgres) == W_OK)
-		w_log(W_INFO, "", "postgres-started", "pid=%lld", (long long)agent->postgres);
+		rc = dbt__agent_write(agent, agent->opt->data, upstream, fault);
+	if (rc == W_OK)
+		rc = dbt__timelines_tidy(agent->opt->data, agent->uid, agent->gid, fault);
+	if (rc < 0)
+		return rc;
+	dbt__agent_unlock(agent);
+	snprintf(agent->conf_upstream, sizeof(agent->conf_upstream), "%s", upstream);
+	agent->conf_drained = false;
+	pm->as_primary = !dbt__agent_is_standby(agent);
+	pm->started = w_now();
+	pm->starts++;
+	dbt__agent_run(agent, args, NULL, postgres_gone, &pm->pid);
+	w_log(W_INFO, "", "postgres-started", "pid=%lld as=%s upstream=%s", (long long)pm->pid,
+	    pm->as_primary ? "primary" : "standby", upstream[0] != '\0' ? upstream : "none");
+	return W_OK;
 }
 
-/* The decision where to go from IDLE: adopt, start, or make. */
-static void
-agent_go(void *arg)
+void
+dbt__agent_stop(struct dbt_agent *agent, int number)
 {
-	struct dbt_agent *agent = w_typed(arg, DBT_AGENT_MAGIC);
+	/* each is harder than the one before */
+	static const int order[] = { 0, SIGINT, SIGQUIT, SIGKILL };
+	struct agent_postmaster *pm = &agent->pm;
+	size_t before = 0, now = 0;
 
-	if (agent->node->state == W_DRAINING)
-		return;
-	agent_enter(agent, A_IDLE);
-	agent->postgres = dbt__agent_postmaster(agent);
-	if (agent->postgres != 0) {
-		agent->adopted = true;
-		agent->started = w_now();
-		agent_enter(agent, A_RUNNING);
-		w_log(W_INFO, "", "postgres-adopted", "pid=%lld", (long long)agent->postgres);
-	} else if (dbt__agent_has_data(agent)) {
-		postgres_start(agent);
-	} else {
-		make_start(agent);
+	for (size_t i = 0; i < W_NELEM(order); i++) {
+		before = order[i] == pm->stopping ? i : before;
+		now = order[i] == number ? i : now;
 	}
+	if (pm->pid == 0 || now <= before)
+		return;
+	w_log(W_INFO, "", "postgres-stopping", "pid=%lld signal=%d", (long long)pm->pid, number);
+	pm->stopping = number;
+	pm->stop_since = w_now();
+	/* Its children would go on for a moment without it, or, halted, for ever. */
+	if (number == SIGKILL)
+		dbt__proc_signal(agent->opt->data, SIGKILL);
+	kill((pid_t)pm->pid, number);
 }
 
-/* --- the role's callbacks, in the order of common/node.h --- */
+void
+dbt__agent_reload(const struct dbt_agent *agent)
+{
+	if (agent->pm.pid != 0)
+		kill((pid_t)agent->pm.pid, SIGHUP);
+}
+
+/* Of one that is not our child nobody tells us. */
+static void
+watch_adopted(struct dbt_agent *agent)
+{
+	char state = dbt__proc_state(agent->pm.pid);
+
+	if (agent->pm.adopted && (state == 0 || state == 'Z'))
+		postgres_gone(agent, false, "the adopted postmaster is gone");
+}
+
+void
+dbt__agent_watch(struct dbt_agent *agent)
+{
+	struct agent_postmaster *pm = &agent->pm;
+	char state;
+
+	watch_adopted(agent);
+	if (pm->pid == 0)
+		return;
+	state = dbt__proc_state(pm->pid);
+	if (state != 'T' && state != 't')
+		pm->halted = 0;
+	else if (pm->halted == 0)
+		pm->halted = w_now();
+	if (pm->stopping == SIGINT && w_now() - pm->stop_since > STOP_FAST)
+		dbt__agent_stop(agent, SIGQUIT);
+	if (pm->stopping == SIGQUIT && w_now() - pm->stop_since > STOP_IMMEDIATE)
+		dbt__agent_stop(agent, SIGKILL);
+}
+
+/* ---- the role's callbacks, in the order of common/node.h ---- */
 
 static int
 agent_check(const struct dbt_agent *agent, struct w_fault *fault)
@@ -347,6 +256,79 @@ agent_check(const struct dbt_agent *agent, struct w_fault *fault)
 	return W_OK;
 }
 
+/* What the data are when no promise lies beside them: a standby is fenced, a primary leads. */
+static int
+take_over(struct dbt_agent *agent, struct w_fault *fault)
+{
+	struct dbt_promise promise = { 0 };
+	uint32_t timeline = 1, highest = 1;
+	char system[32];
+	int rc = dbt__agent_control_file(agent, &timeline, system, fault);
+
+	if (rc == W_OK)
+		rc = dbt__timelines_highest(agent->opt->data, &highest, fault);
+	if (rc < 0)
+		return rc;
+	promise.term = W_MAX(timeline, highest);
+	snprintf(promise.promoter, sizeof(promise.promoter), "none/0");
+	promise.stage = dbt__agent_is_standby(agent) ? DBT_FENCED : DBT_LEADING;
+	w_log(W_INFO, "", "data-taken-over", "term=%u stage=%s", promise.term, dbt_stage_name(promise.stage));
+	return dbt__agent_promise(agent, &promise, fault);
+}
+
+static void
+adopt(struct dbt_agent *agent)
+{
+	struct agent_postmaster *pm = &agent->pm;
+
+	pm->pid = dbt__proc_postmaster(agent->opt->data);
+	if (pm->pid == 0)
+		return;
+	pm->adopted = true;
+	pm->as_primary = !dbt__agent_is_standby(agent);
+	pm->started = w_now();
+	w_log(W_INFO, "", "postgres-adopted", "pid=%lld", (long long)pm->pid);
+}
+
+/* The promise, or what stands for it. Errors make an agent that does nothing but say so. */
+static void
+recall(struct dbt_agent *agent)
+{
+	struct w_fault fault = { 0 };
+	int rc = dbt__promise_load(agent->promise_path, &agent->promise, &fault);
+
+	if (rc == -W_ENOTFOUND)
+		rc = dbt__agent_has_data(agent) ? take_over(agent, &fault) : W_OK;
+	if (rc < 0) {
+		agent->lost = true;
+		dbt__agent_trouble(agent, "promise", fault.text);
+	}
+	/* An upstream that was turned to before is followed again without asking: it finds out by itself. */
+	if (agent->promise.stage == DBT_FOLLOWING)
+		agent->rejoin = VERDICT_TURN;
+}
+
+static int
+start_managing(struct dbt_agent *agent, struct w_fault *fault)
+{
+	int rc = dbt__agent_user(agent, fault);
+
+	if (rc == W_OK)
+		rc = dbt_cohort_format(agent->cluster, agent->cohort);
+	if (rc < 0)
+		return fault->err != 0 ? rc : w_fail(fault, rc, "%s: too many databases", agent->name);
+	agent->promise_path = w_xasprintf("%s.promise", agent->opt->data);
+	snprintf(agent->conf_upstream, sizeof(agent->conf_upstream), DBT_UNKNOWN);
+	agent->again.fire = dbt__agent_turn;
+	agent->again.arg = agent;
+	recall(agent);
+	adopt(agent);
+	rc = dbt__agent_control_start(agent, fault);
+	if (rc == W_OK)
+		dbt__agent_soon(agent, 0);
+	return rc;
+}
+
 static int
 agent_prepare(struct w_node *node, struct w_fault *fault)
 {
@@ -355,21 +337,18 @@ agent_prepare(struct w_node *node, struct w_fault *fault)
 
 	agent->magic = DBT_AGENT_MAGIC;
 	agent->node = node;
-	agent->opt = &node->self->opt.database;
-	agent->name = node->self->name;
-	agent->again.fire = agent_go;
-	agent->again.arg = agent;
+	agent->cluster = node->cluster;
+	agent->self = node->self;
+	agent->opt = &agent->self->opt.database;
+	agent->name = agent->self->name;
+	agent->observes = agent->opt->data[0] == '\0';
 	node->role = agent;
 	rc = agent_check(agent, fault);
-	if (rc == W_OK && agent->opt->data[0] != '\0')
-		rc = dbt__agent_user(agent, fault);
+	if (rc == W_OK && !agent->observes)
+		rc = start_managing(agent, fault);
 	if (rc < 0)
 		return rc;
 	agent->metrics = w_metrics_add(node->metrics, agent_metrics, AGENT_METRIC_COUNT);
-	if (agent->opt->data[0] == '\0')
-		agent_enter(agent, A_WATCHING);
-	else
-		w_loop_call(&node->loop, agent_go, agent);
 	return W_OK;
 }
 
@@ -378,72 +357,95 @@ agent_ready(struct w_node *node)
 {
 	struct dbt_agent *agent = w_typed(node->role, DBT_AGENT_MAGIC);
 
+	if (!agent->observes)
+		return agent->up;
 	if (!agent->view.up)
 		dbt__agent_probe(agent);
 	return agent->view.up;
+}
+
+/* The probe's figures are a second old; what the agent looks at itself is newer. */
+static struct agent_view
+view_now(const struct dbt_agent *agent)
+{
+	struct agent_view view = agent->view;
+
+	if (agent->observes)
+		return view;
+	view.up = dbt__agent_state(agent) == DBT_PG_UP;
+	view.primary = view.up && !agent->look.recovery;
+	if (view.up) {
+		view.timeline = agent->look.timeline;
+		view.received = agent->look.recovery ? W_MAX(view.received, agent->look.lsn) : 0;
+		view.position = view.primary ? agent->look.lsn : view.position;
+	}
+	return view;
 }
 
 static void
 agent_tick(struct w_node *node)
 {
 	struct dbt_agent *agent = w_typed(node->role, DBT_AGENT_MAGIC);
-	const struct agent_view *view = &agent->view;
+	const struct agent_view view = view_now(agent);
 	const int64_t values[AGENT_METRIC_COUNT] = {
-		[M_UP] = view->up,
-		[M_PRIMARY] = view->up && view->primary,
-		[M_TIMELINE] = view->timeline,
-		[M_POSITION] = (int64_t)view->position,
-		[M_RECEIVED] = (int64_t)view->received,
-		[M_LAG] = (int64_t)(view->lag_seconds * 1e6),
-		[M_SESSIONS] = view->sessions,
-		[M_STANDBYS] = view->standbys,
-		[M_QUORUM] = view->quorum,
-		[M_TRANSACTIONS] = (int64_t)view->transactions,
-		[M_STARTS] = (int64_t)agent->starts,
+		[M_UP] = view.up,
+		[M_PRIMARY] = view.up && view.primary,
+		[M_TIMELINE] = view.timeline,
+		[M_POSITION] = (int64_t)view.position,
+		[M_RECEIVED] = (int64_t)view.received,
+		[M_LAG] = (int64_t)(view.lag_seconds * 1e6),
+		[M_SESSIONS] = view.sessions,
+		[M_STANDBYS] = view.standbys,
+		[M_QUORUM] = view.quorum,
+		[M_TRANSACTIONS] = (int64_t)view.transactions,
+		[M_STARTS] = (int64_t)agent->pm.starts,
 	};
 
-	if (agent->adopted && kill((pid_t)agent->postgres, 0) < 0 && errno == ESRCH)
-		postgres_gone(agent, false, "the adopted postmaster is gone");
 	for (unsigned i = 0; i < AGENT_METRIC_COUNT; i++)
 		w_meter_set(node->meter, agent->metrics + i, values[i]);
-	dbt__agent_probe(agent);
+	if (agent->observes || agent->up)
+		dbt__agent_probe(agent);
+}
+
+static void
+put_int(struct w_json *json, const char *key, int64_t value)
+{
+	w_json_key(json, key);
+	w_json_int(json, value);
+}
+
+static void
+put_text(struct w_json *json, const char *key, const char *value)
+{
+	w_json_key(json, key);
+	w_json_text(json, value);
 }
 
 static void
 agent_report(struct w_node *node, struct w_json *json)
 {
-	static const char *const names[] = { "idle", "making", "starting", "running", "waiting",
-		"watching" };
 	struct dbt_agent *agent = w_typed(node->role, DBT_AGENT_MAGIC);
-	const struct agent_view *view = &agent->view;
+	const struct agent_view view = view_now(agent);
 
-	w_json_key(json, "agent");
-	w_json_text(json, names[agent->state]);
-	w_json_key(json, "database");
-	w_json_text(json, !view->up ? "none" : view->primary ? "primary" : "replica");
-	w_json_key(json, "postgres_pid");
-	w_json_int(json, agent->postgres);
-	w_json_key(json, "timeline");
-	w_json_int(json, view->timeline);
-	w_json_key(json, "position");
-	w_json_int(json, (int64_t)view->position);
-	w_json_key(json, "received");
-	w_json_int(json, (int64_t)view->received);
+	put_text(json, "agent", agent->observes ? "watching" :
+	    agent->busy != NULL ? agent->busy : dbt_stage_name(agent->promise.stage));
+	put_text(json, "database", !view.up ? "none" : view.primary ? "primary" : "replica");
+	put_int(json, "postgres_pid", agent->pm.pid);
+	put_int(json, "timeline", view.timeline);
+	put_int(json, "position", (int64_t)view.position);
+	put_int(json, "received", (int64_t)view.received);
 	w_json_key(json, "lag_seconds");
-	w_json_real(json, view->lag_seconds);
-	w_json_key(json, "sessions");
-	w_json_int(json, view->sessions);
-	w_json_key(json, "standbys");
-	w_json_int(json, view->standbys);
+	w_json_real(json, view.lag_seconds);
+	put_int(json, "sessions", view.sessions);
+	put_int(json, "standbys", view.standbys);
 }
 
-/* Whether all that we started, or adopted, has ended and the probe is back. */
+/* Whether all that we started, or adopted, has ended and the thread pool is back. */
 static bool
 all_ended(struct dbt_agent *agent)
 {
-	if (agent->adopted && kill((pid_t)agent->postgres, 0) < 0 && errno == ESRCH)
-		agent->postgres = 0;
-	return agent->children == 0 && agent->postgres == 0 && !agent->probing;
+	watch_adopted(agent);
+	return agent->children == 0 && agent->pm.pid == 0 && !agent->probing && !agent->piece.running;
 }
 
 /* The control loop has ended; turn it by hand until our children have too. */
@@ -462,34 +464,29 @@ await_end(struct dbt_agent *agent, w_usec wait)
 	return true;
 }
 
-static void
-signal_children(const struct dbt_agent *agent, int number, const char *mode)
-{
-	if (agent->maker > 0)
-		kill((pid_t)agent->maker, SIGTERM);
-	if (agent->postgres > 0) {
-		w_log(W_INFO, "", "postgres-stopping", "pid=%lld mode=%s",
-		    (long long)agent->postgres, mode);
-		kill((pid_t)agent->postgres, number);
-	}
-}
-
-/* Fast shutdown (SIGINT), then immediate (SIGQUIT): postgres(1), signals. */
+/* Fast shutdown (SIGINT), then immediate (SIGQUIT): postgres(1), signals. Then none of its choice. */
 static void
 agent_finish(struct w_node *node)
 {
+	static const int harder[] = { SIGINT, SIGQUIT, SIGKILL };
 	struct dbt_agent *agent = node->role;
 
 	if (agent == NULL)
 		return;
 	w_timer_fini(&agent->again);
-	signal_children(agent, SIGINT, "fast");
-	if (!await_end(agent, AGENT_STOP_WAIT)) {
-		signal_children(agent, SIGQUIT, "immediate");
-		await_end(agent, AGENT_STOP_WAIT);
+	/* what is frozen hears the last one only */
+	for (size_t i = dbt__agent_state(agent) == DBT_PG_FROZEN ? 2 : 0; i < W_NELEM(harder); i++) {
+		if (agent->maker.pid > 0)
+			kill((pid_t)agent->maker.pid, SIGTERM);
+		dbt__agent_stop(agent, harder[i]);
+		if (await_end(agent, AGENT_STOP_WAIT))
+			break;
 	}
+	dbt__agent_control_stop(agent);
 	dbt__agent_probe_fini(agent);
+	dbt__agent_sql_fini(agent);
 	node->role = NULL;
+	free(agent->promise_path);
 	free(agent);
 }
 

@@ -1,12 +1,13 @@
 /*
  * What the database agent writes to disk. Every file is written beside its place, synced and
- * renamed, so that a crash leaves the old one or the new one.
+ * renamed, so that a crash leaves the old one or the new one. Only weir.conf is not synced: it is
+ * written again at every start, and an election has no time for disks.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <libgen.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,35 +53,35 @@ dbt__agent_has_data(const struct dbt_agent *agent)
 	return access(path, F_OK) == 0;
 }
 
-/* Whether pid is a postmaster, not something that got its number later. */
-static bool
-is_postgres(int64_t pid)
+/* The mark that a rewind leaves until it is done. */
+static char *
+torn_path(const struct dbt_agent *agent)
 {
-	W_AUTO(w_free) char *path = w_xasprintf("/proc/%lld/comm", (long long)pid);
-	FILE *file = fopen(path, "re");
-	char name[32] = "";
-
-	if (file == NULL)
-		return false;
-	if (fgets(name, sizeof(name), file) == NULL)
-		name[0] = '\0';
-	fclose(file);
-	return strncmp(name, "postgres", 8) == 0;
+	return w_xasprintf("%s.rewinding", agent->opt->data);
 }
 
-int64_t
-dbt__agent_postmaster(const struct dbt_agent *agent)
+bool
+dbt__agent_is_torn(const struct dbt_agent *agent)
+{
+	W_AUTO(w_free) char *path = torn_path(agent);
+
+	return access(path, F_OK) == 0;
+}
+
+bool
+dbt__agent_is_standby(const struct dbt_agent *agent)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/standby.signal", agent->opt->data);
+
+	return access(path, F_OK) == 0;
+}
+
+void
+dbt__agent_unlock(const struct dbt_agent *agent)
 {
 	W_AUTO(w_free) char *path = w_xasprintf("%s/postmaster.pid", agent->opt->data);
-	FILE *file = fopen(path, "re");
-	long long pid = 0;
 
-	if (file == NULL)
-		return 0;
-	if (fscanf(file, "%lld", &pid) != 1)
-		pid = 0;
-	fclose(file);
-	return pid > 1 && is_postgres(pid) ? pid : 0;
+	unlink(path);
 }
 
 static int
@@ -98,17 +99,47 @@ write_all(int fd, struct w_view text)
 	return W_OK;
 }
 
+/* A rename is for good when the folder is synced. */
+static int
+sync_folder(const char *path)
+{
+	W_AUTO(w_free) char *copy = w_xstrdup(path);
+	W_AUTO(w_close) int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? -W_EIO : W_OK;
+}
+
 /* Write a file of PostgreSQL's user, mode 0600, atomically. */
 static int
-put_file(const struct dbt_agent *agent, const char *path, struct w_view text, struct w_fault *fault)
+replace_file(const struct dbt_agent *agent, const char *path, struct w_view text, bool sync,
+    struct w_fault *fault)
 {
 	W_AUTO(w_free) char *temp = w_xasprintf("%s.tmp", path);
 	W_AUTO(w_close) int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0 || fchown(fd, agent->uid, agent->gid) < 0 || fchmod(fd, 0600) < 0 ||
-	    write_all(fd, text) < 0 || fsync(fd) < 0 || rename(temp, path) < 0)
+	    write_all(fd, text) < 0 || (sync && fsync(fd) < 0) || rename(temp, path) < 0)
 		return w_fail(fault, -W_EIO, "%s: cannot write %s: %s", agent->name, path,
 		    strerror(errno));
+	return W_OK;
+}
+
+static int
+put_file(const struct dbt_agent *agent, const char *path, struct w_view text, struct w_fault *fault)
+{
+	return replace_file(agent, path, text, true, fault);
+}
+
+int
+dbt__agent_set_torn(const struct dbt_agent *agent, bool torn, struct w_fault *fault)
+{
+	W_AUTO(w_free) char *path = torn_path(agent);
+	int rc = torn ? put_file(agent, path, W_VIEW(""), fault) : W_OK;
+
+	if (rc < 0)
+		return rc;
+	if ((!torn && unlink(path) < 0 && errno != ENOENT) || sync_folder(path) < 0)
+		return w_fail(fault, -W_EIO, "%s: cannot mark %s: %s", agent->name, path, strerror(errno));
 	return W_OK;
 }
 
@@ -167,11 +198,18 @@ dbt__agent_include(const struct dbt_agent *agent, const char *conf, struct w_fau
 int
 dbt__agent_commit(const struct dbt_agent *agent, struct w_fault *fault)
 {
-	W_AUTO(w_free) char *path = w_xasprintf("%s.new", agent->opt->data);
+	const char *data = agent->opt->data;
+	W_AUTO(w_free) char *path = w_xasprintf("%s.new", data);
+	W_AUTO(w_free) char *old = w_xasprintf("%s.old", data);
 
-	if (rename(path, agent->opt->data) < 0)
-		return w_fail(fault, -W_EIO, "%s: cannot rename %s to %s: %s", agent->name, path,
-		    agent->opt->data, strerror(errno));
+	nftw(old, remove_one, 32, FTW_DEPTH | FTW_PHYS);
+	if (rename(data, old) < 0 && errno != ENOENT)
+		return w_fail(fault, -W_EIO, "%s: cannot rename %s to %s: %s", agent->name, data, old,
+		    strerror(errno));
+	if (rename(path, data) < 0 || sync_folder(data) < 0)
+		return w_fail(fault, -W_EIO, "%s: cannot rename %s to %s: %s", agent->name, path, data,
+		    strerror(errno));
+	nftw(old, remove_one, 32, FTW_DEPTH | FTW_PHYS);
 	return W_OK;
 }
 
@@ -229,41 +267,32 @@ add_setting(struct w_buf *out, const char *name, const char *value)
 }
 
 /* ANY k of all names: the same list on every node, so that a new primary is born synchronous. */
-static void
-add_quorum(struct w_buf *out, const struct w_cluster *cluster)
+char *
+dbt__agent_quorum(const struct dbt_agent *agent)
 {
+	const struct w_cluster *cluster = agent->cluster;
 	W_AUTO(w_buf_fini) struct w_buf names = { 0 };
 	size_t count = w_cluster_count(cluster, W_DATABASE);
 
 	if (cluster->opt.quorum == 0 || count < 2)
-		return;
+		return w_xstrdup("");
 	w_buf_printf(&names, "ANY %llu (", (unsigned long long)cluster->opt.quorum);
 	for (unsigned i = 0; i < count; i++)
 		w_buf_printf(&names, "%s\"%s\"", i > 0 ? ", " : "",
 		    w_cluster_nth(cluster, W_DATABASE, i)->name);
 	w_buf_text(&names, ")");
-	w_buf_char(&names, '\0');
-	add_setting(out, "synchronous_standby_names", names.ptr);
+	return w_view_dup(w_buf_get(&names));
 }
 
 /* clang-format off */
-static const char *const settings[][2] = {
-	{ "unix_socket_directories", "" },
+/* The cluster file's settings may say otherwise. */
+static const char *const defaults[][2] = {
 	{ "max_connections", "300" },
 	{ "superuser_reserved_connections", "5" },
-	{ "password_encryption", "scram-sha-256" },
 	{ "ssl_min_protocol_version", "TLSv1.2" },
-	{ "wal_level", "replica" },
 	{ "max_wal_senders", "16" },
 	{ "wal_keep_size", "256MB" },
-	{ "wal_log_hints", "on" },
-	{ "hot_standby", "on" },
 	{ "hot_standby_feedback", "on" },
-	{ "synchronous_commit", "on" },
-	{ "wal_retrieve_retry_interval", "100ms" },
-	{ "wal_receiver_status_interval", "1s" },
-	{ "wal_receiver_timeout", "5s" },
-	{ "wal_sender_timeout", "5s" },
 	{ "tcp_keepalives_idle", "2" },
 	{ "tcp_keepalives_interval", "1" },
 	{ "tcp_keepalives_count", "3" },
@@ -271,7 +300,31 @@ static const char *const settings[][2] = {
 	{ "log_line_prefix", "%m [%p] %q%a " },
 	{ "log_timezone", "UTC" },
 	{ "timezone", "UTC" },
-	{ "hba_file", "weir_hba.conf" },
+};
+
+/*
+ * What the promises rest on, so it comes after the cluster file's. An idle upstream speaks only
+ * when it is asked, which a walreceiver does after half its timeout: the silence that counts against
+ * a leader is a second. A backend that crashes ends PostgreSQL, which would otherwise recover and
+ * take writes again by itself.
+ */
+static const char *const needed[][2] = {
+	{ "unix_socket_directories", "" },
+	{ "password_encryption", "scram-sha-256" },
+	{ "wal_level", "replica" },
+	{ "wal_log_hints", "on" },
+	{ "hot_standby", "on" },
+	{ "fsync", "on" },
+	{ "full_page_writes", "on" },
+	{ "synchronous_commit", "on" },
+	{ "restart_after_crash", "off" },
+	{ "recovery_target_timeline", "latest" },
+	{ "restore_command", "" },
+	{ "recovery_min_apply_delay", "0" },
+	{ "wal_retrieve_retry_interval", "100ms" },
+	{ "wal_receiver_status_interval", "1s" },
+	{ "wal_receiver_timeout", "1500ms" },
+	{ "wal_sender_timeout", "2s" },
 };
 /* clang-format on */
 
@@ -290,40 +343,60 @@ add_addresses(const struct dbt_agent *agent, struct w_buf *out, struct w_fault *
 	return W_OK;
 }
 
+/* Whom it follows, and what it does for an election. */
 static int
-write_settings(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
+add_role_settings(const struct dbt_agent *agent, struct w_buf *out, const char *upstream, bool read_only,
+    struct w_fault *fault)
 {
-	const struct w_cluster *cluster = agent->node->cluster;
+	W_AUTO(w_free) char *conninfo = upstream[0] == '\0' ? w_xstrdup("") :
+	    dbt__agent_upstream(agent, upstream, agent->name, fault);
+
+	if (conninfo == NULL)
+		return -W_EINVAL;
+	add_setting(out, "primary_conninfo", conninfo);
+	/* Fenced, it has to come to its end: no read may hold that up. */
+	if (upstream[0] == '\0')
+		w_buf_text(out, "max_standby_archive_delay = 0\nmax_standby_streaming_delay = 0\n");
+	if (read_only)
+		w_buf_text(out, "default_transaction_read_only = on\n");
+	return W_OK;
+}
+
+int
+dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const char *upstream, bool read_only,
+    struct w_fault *fault)
+{
 	W_AUTO(w_buf_fini) struct w_buf out = { 0 };
 	W_AUTO(w_free) char *path = w_xasprintf("%s/weir.conf", dir);
 	W_AUTO(w_free) char *hba = w_xasprintf("%s/weir_hba.conf", agent->opt->data);
-	W_AUTO(w_free) char *upstream = dbt__agent_upstream(agent, fault);
+	W_AUTO(w_free) char *quorum = dbt__agent_quorum(agent);
 	int rc;
 
-	if (upstream == NULL)
-		return -W_EINVAL;
-	w_buf_text(&out, "# Written by weir-dbnode at every start; put changes into the cluster file.\n");
+	w_buf_text(&out, "# Written by weir-dbnode again and again; put changes into the cluster file.\n");
+	for (size_t i = 0; i < W_NELEM(defaults); i++)
+		add_setting(&out, defaults[i][0], defaults[i][1]);
+	for (size_t i = 0; i < agent->opt->settings.count; i++)
+		w_buf_printf(&out, "%s\n", agent->opt->settings.items[i]);
+	w_buf_text(&out, "# What the promises rest on.\n");
 	rc = add_addresses(agent, &out, fault);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < W_NELEM(settings); i++)
-		add_setting(&out, settings[i][0],
-		    strcmp(settings[i][0], "hba_file") == 0 ? hba : settings[i][1]);
+	for (size_t i = 0; i < W_NELEM(needed); i++)
+		add_setting(&out, needed[i][0], needed[i][1]);
+	add_setting(&out, "hba_file", hba);
 	add_setting(&out, "cluster_name", agent->name);
-	add_setting(&out, "primary_conninfo", upstream);
-	add_quorum(&out, cluster);
+	add_setting(&out, "synchronous_standby_names", quorum);
 	if (agent->opt->certificate[0] != '\0')
 		w_buf_text(&out, "ssl = on\nssl_cert_file = 'weir.crt'\nssl_key_file = 'weir.key'\n");
-	for (size_t i = 0; i < agent->opt->settings.count; i++)
-		w_buf_printf(&out, "%s\n", agent->opt->settings.items[i]);
-	return put_file(agent, path, w_buf_get(&out), fault);
+	rc = add_role_settings(agent, &out, upstream, read_only, fault);
+	return rc < 0 ? rc : replace_file(agent, path, w_buf_get(&out), false, fault);
 }
 
 /* One line of access rules per database, user and peer. */
 static void
 add_rules(struct w_buf *out, const struct dbt_agent *agent, const char *host)
 {
-	const struct w_cluster_options *opt = &agent->node->cluster->opt;
+	const struct w_cluster_options *opt = &agent->cluster->opt;
 	const char *type = agent->opt->certificate[0] != '\0' ? "hostssl" : "host";
 	const char *bits = strchr(host, ':') != NULL ? "/128" : "/32";
 	bool numeric = strspn(host, "0123456789.") == strlen(host) || strchr(host, ':') != NULL;
@@ -342,7 +415,7 @@ add_rules(struct w_buf *out, const struct dbt_agent *agent, const char *host)
 static int
 write_hba(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
 {
-	const struct w_cluster *cluster = agent->node->cluster;
+	const struct w_cluster *cluster = agent->cluster;
 	W_AUTO(w_buf_fini) struct w_buf out = { 0 }, seen = { 0 };
 	W_AUTO(w_free) char *path = w_xasprintf("%s/weir_hba.conf", dir);
 	char host[256];
@@ -372,19 +445,23 @@ write_hba(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
 }
 
 int
-dbt__agent_standby(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
+dbt__agent_standby(const struct dbt_agent *agent, const char *dir, bool standby, struct w_fault *fault)
 {
 	W_AUTO(w_free) char *path = w_xasprintf("%s/standby.signal", dir);
 
-	return put_file(agent, path, W_VIEW(""), fault);
+	if (standby)
+		return put_file(agent, path, W_VIEW(""), fault);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return w_fail(fault, -W_EIO, "%s: cannot remove %s: %s", agent->name, path, strerror(errno));
+	return W_OK;
 }
 
 int
-dbt__agent_write(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
+dbt__agent_write(const struct dbt_agent *agent, const char *dir, const char *upstream, struct w_fault *fault)
 {
 	W_AUTO(w_free) char *crt = w_xasprintf("%s/weir.crt", dir);
 	W_AUTO(w_free) char *key = w_xasprintf("%s/weir.key", dir);
-	int rc = write_settings(agent, dir, fault);
+	int rc = dbt__agent_settings(agent, dir, upstream, false, fault);
 
 	if (rc == W_OK)
 		rc = write_hba(agent, dir, fault);
@@ -398,7 +475,7 @@ dbt__agent_write(const struct dbt_agent *agent, const char *dir, struct w_fault 
 int
 dbt__agent_secrets(const struct dbt_agent *agent, struct w_fault *fault)
 {
-	const struct w_cluster_options *opt = &agent->node->cluster->opt;
+	const struct w_cluster_options *opt = &agent->cluster->opt;
 	W_AUTO(w_free) char *pw = w_xasprintf("%s.pw", agent->opt->data);
 	W_AUTO(w_free) char *pgpass = w_xasprintf("%s.pgpass", agent->opt->data);
 	W_AUTO(w_free) char *ca = w_xasprintf("%s.ca.pem", agent->opt->data);
@@ -442,7 +519,7 @@ add_role(const struct dbt_agent *agent, struct w_buf *out, const char *role, con
 char *
 dbt__agent_bootstrap(const struct dbt_agent *agent, struct w_fault *fault)
 {
-	const struct w_cluster_options *opt = &agent->node->cluster->opt;
+	const struct w_cluster_options *opt = &agent->cluster->opt;
 	struct w_buf out = { 0 };
 	int rc = add_role(agent, &out, opt->rw_user, opt->rw_password, fault);
 
@@ -461,6 +538,23 @@ dbt__agent_bootstrap(const struct dbt_agent *agent, struct w_fault *fault)
 	return out.ptr;
 }
 
+/* As sql/006-failover.sql says for clusters that are there already: what pg_rewind needs, and the promotion. */
+char *
+dbt__agent_grants(const struct dbt_agent *agent)
+{
+	static const char *const functions[] = { "pg_promote(boolean, integer)",
+		"pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)",
+		"pg_read_binary_file(text)", "pg_read_binary_file(text, bigint, bigint, boolean)" };
+	const char *user = agent->cluster->opt.agent_user;
+	struct w_buf out = { 0 };
+
+	for (size_t i = 0; i < W_NELEM(functions); i++)
+		w_buf_printf(&out, "grant execute on function pg_catalog.%s to \"%s\";\n\n", functions[i], user);
+	w_buf_printf(&out, "grant pg_checkpoint to \"%s\";\n\n", user);
+	w_buf_char(&out, '\0');
+	return out.ptr;
+}
+
 /* A value of a connection string: quoted, backslash and quote escaped. */
 static void
 add_word(struct w_buf *out, const char *key, const char *value)
@@ -475,40 +569,69 @@ add_word(struct w_buf *out, const char *key, const char *value)
 }
 
 char *
-dbt__agent_upstream(const struct dbt_agent *agent, struct w_fault *fault)
+dbt__agent_upstream(const struct dbt_agent *agent, const char *upstream, const char *application,
+    struct w_fault *fault)
 {
-	const struct w_cluster *cluster = agent->node->cluster;
-	W_AUTO(w_buf_fini) struct w_buf hosts = { 0 }, ports = { 0 };
+	const struct w_cluster *cluster = agent->cluster;
+	const struct w_member *member = w_cluster_find(cluster, w_view_of(upstream));
 	W_AUTO(w_free) char *pgpass = w_xasprintf("%s.pgpass", agent->opt->data);
 	W_AUTO(w_free) char *ca = w_xasprintf("%s.ca.pem", agent->opt->data);
+	W_AUTO(w_free) char *number = NULL;
 	struct w_buf out = { 0 };
-	const struct w_member *member;
 	char host[256];
 	unsigned port;
 
-	for (unsigned i = 0; (member = w_cluster_nth(cluster, W_DATABASE, i)) != NULL; i++) {
-		if (w_addr_split(member->opt.database.address, host, sizeof(host), &port) < 0) {
-			w_fail(fault, -W_EINVAL, "%s: address '%s' is not HOST:PORT", member->name,
-			    member->opt.database.address);
-			return NULL;
-		}
-		w_buf_printf(&hosts, "%s%s", hosts.len > 0 ? "," : "", host);
-		w_buf_printf(&ports, "%s%u", ports.len > 0 ? "," : "", port);
+	if (member == NULL || member->role != W_DATABASE ||
+	    w_addr_split(member->opt.database.address, host, sizeof(host), &port) < 0) {
+		w_fail(fault, -W_EINVAL, "%s: no database node '%s' with an address to follow", agent->name,
+		    upstream);
+		return NULL;
 	}
-	w_buf_char(&hosts, '\0');
-	w_buf_char(&ports, '\0');
-	add_word(&out, "host", hosts.ptr);
-	add_word(&out, "port", ports.ptr);
+	number = w_xasprintf("%u", port);
+	add_word(&out, "host", host);
+	add_word(&out, "port", number);
 	add_word(&out, "user", cluster->opt.agent_user);
+	add_word(&out, "dbname", cluster->opt.database);
 	add_word(&out, "passfile", pgpass);
-	add_word(&out, "application_name", agent->name);
-	add_word(&out, "target_session_attrs", "primary");
-	w_buf_text(&out, "connect_timeout=3 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 "
-			 "tcp_user_timeout=5000 ");
+	add_word(&out, "application_name", application);
+	w_buf_text(&out, "connect_timeout=2 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 "
+			 "tcp_user_timeout=2000 gssencmode=disable ");
 	if (cluster->opt.database_ca[0] != '\0') {
 		add_word(&out, "sslmode", "verify-full");
 		add_word(&out, "sslrootcert", ca);
 	}
 	w_buf_char(&out, '\0');
 	return out.ptr;
+}
+
+/* ---- the control file: the head of its layout, the same from 13 on ---- */
+
+struct control_file {
+	uint64_t system;
+	uint32_t version, catalog;
+	uint32_t state;
+	int64_t time;
+	uint64_t checkpoint;
+	uint64_t redo;
+	uint32_t timeline;
+};
+
+#define CONTROL_VERSION 1300
+
+int
+dbt__agent_control_file(const struct dbt_agent *agent, uint32_t *ret_timeline, char ret_system[32],
+    struct w_fault *fault)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/global/pg_control", agent->opt->data);
+	W_AUTO(w_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct control_file control;
+
+	if (fd < 0 || read(fd, &control, sizeof(control)) != sizeof(control))
+		return w_fail(fault, -W_EIO, "%s: cannot read %s: %s", agent->name, path, strerror(errno));
+	if (control.version != CONTROL_VERSION)
+		return w_fail(fault, -W_EINVAL, "%s: %s is of the version %u, and only %u is known", agent->name,
+		    path, control.version, CONTROL_VERSION);
+	*ret_timeline = control.timeline;
+	snprintf(ret_system, 32, "%llu", (unsigned long long)control.system);
+	return W_OK;
 }

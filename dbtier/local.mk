@@ -4,8 +4,14 @@ noinst_LIBRARIES += %D%/libdbtier.a
 %C%_libdbtier_a_SOURCES = \
 	%D%/agent.c \
 	%D%/agent.h \
+	%D%/agent_control.c \
 	%D%/agent_files.c \
+	%D%/agent_make.c \
 	%D%/agent_probe.c \
+	%D%/agent_proc.c \
+	%D%/agent_reconcile.c \
+	%D%/agent_sql.c \
+	%D%/agent_sql.h \
 	%D%/channel.c \
 	%D%/channel.h \
 	%D%/conninfo.c \

@@ -2,4 +2,5 @@
 dist_sql_DATA = \
 	%D%/001-weir.sql \
 	%D%/005-promises.sql \
+	%D%/006-failover.sql \
 	%D%/010-guestbook.sql

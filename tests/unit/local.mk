@@ -62,6 +62,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/sim_inner.h \
 	%D%/dbtier/sim_node.c \
 	%D%/dbtier/suites.h \
+	%D%/dbtier/test_agent_live.c \
 	%D%/dbtier/test_control.c \
 	%D%/dbtier/test_failover.c \
 	%D%/dbtier/test_live.c \

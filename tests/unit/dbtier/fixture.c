@@ -80,9 +80,8 @@ run(const struct fixture *fixture, char *const argv[])
 		die(argv[0], "failed, see the log in the fixture's folder");
 }
 
-/* A port that was free a moment ago. */
-static unsigned
-free_port(void)
+unsigned
+fixture_port(void)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -303,7 +302,7 @@ fixture_start(struct fixture *fixture)
 	if (geteuid() == 0 && chown(fixture->dir, user->pw_uid, user->pw_gid) < 0)
 		die(fixture->dir, strerror(errno));
 	for (unsigned i = 0; i < FIXTURE_NODES; i++)
-		fixture->ports[i] = free_port();
+		fixture->ports[i] = fixture_port();
 	make_primary(fixture);
 	for (unsigned i = 1; i < FIXTURE_NODES; i++)
 		make_replica(fixture, i);

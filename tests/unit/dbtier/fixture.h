@@ -23,6 +23,8 @@ struct fixture {
 
 /* Why there can be no PostgreSQL here, or NULL. */
 const char *fixture_missing(void);
+/* A port that was free a moment ago. */
+unsigned fixture_port(void);
 /* Exits with a message when it cannot: a broken fixture is no failed test. */
 void fixture_start(struct fixture *fixture);
 void fixture_stop(struct fixture *fixture);

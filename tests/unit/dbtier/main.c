@@ -15,6 +15,7 @@ main(void)
 		meetings_suites,
 		failover_suites,
 		promoter_doubt_suites,
+		agent_live_suites,
 		NULL
 	};
 	static CU_SuiteInfo *const pure[] = {
