@@ -75,6 +75,20 @@ answer_cluster(struct mon *mon, const struct mon_query *query W_UNUSED, struct w
 }
 
 static int
+answer_failover(struct mon *mon, const struct mon_query *query W_UNUSED, struct w_buf *out,
+    struct w_fault *fault W_UNUSED)
+{
+	struct w_json json;
+
+	w_json_init(&json, out);
+	w_json_open(&json, '{');
+	put_int(&json, "time", w_wall());
+	mon_failover_show(mon, &json);
+	w_json_close(&json, '}');
+	return W_OK;
+}
+
+static int
 answer_alerts(struct mon *mon, const struct mon_query *query W_UNUSED, struct w_buf *out,
     struct w_fault *fault W_UNUSED)
 {
@@ -221,6 +235,7 @@ static const struct {
 	{ "/api/nodes", answer_nodes, TYPE_JSON },
 	{ "/api/cluster", answer_cluster, TYPE_JSON },
 	{ "/api/alerts", answer_alerts, TYPE_JSON },
+	{ "/api/failover", answer_failover, TYPE_JSON },
 	{ "/api/history", answer_history, TYPE_JSON },
 	{ "/metrics", answer_metrics, TYPE_METRICS },
 	{ "/health", answer_health, TYPE_JSON },

@@ -45,6 +45,34 @@ mon_bind(struct w_node *node, void *socket, const struct mon_door *door, struct 
 
 /* ---- connections ---- */
 
+static void
+remember_fd(struct mon_peers *peers, int fd)
+{
+	if (peers->open == peers->room) {
+		peers->room = W_MAX(16u, peers->room * 2);
+		peers->fds = w_xrealloc(peers->fds, peers->room * sizeof(*peers->fds));
+	}
+	peers->fds[peers->open++] = fd;
+}
+
+static int *
+find_fd(const struct mon_peers *peers, int fd)
+{
+	for (unsigned i = 0; i < peers->open; i++)
+		if (peers->fds[i] == fd)
+			return &peers->fds[i];
+	return NULL;
+}
+
+static void
+forget_fd(struct mon_peers *peers, int fd)
+{
+	int *found = find_fd(peers, fd);
+
+	if (found != NULL)
+		*found = peers->fds[--peers->open];
+}
+
 /* Frame 1: 16 bits event, 32 bits value; frame 2: the endpoint. Source: zmq_socket_monitor(3) */
 static bool
 take_event(struct mon_peers *peers)
@@ -62,10 +90,10 @@ take_event(struct mon_peers *peers)
 	memcpy(&event, frame, sizeof(event));
 	memcpy(&value, frame + 2, sizeof(value));
 	if (event == ZMQ_EVENT_ACCEPTED)
-		peers->open++;
+		remember_fd(peers, value);
 	if (event != ZMQ_EVENT_DISCONNECTED)
 		return true;
-	peers->open -= peers->open > 0;
+	forget_fd(peers, value);
 	if (peers->disconnected != NULL)
 		peers->disconnected(peers->arg, value);
 	return true;
@@ -76,6 +104,16 @@ mon_peers_drain(struct mon_peers *peers)
 {
 	while (take_event(peers))
 		continue;
+}
+
+bool
+mon_peers_stands(struct mon_peers *peers, int fd)
+{
+	if (fd < 0 || find_fd(peers, fd) != NULL)
+		return true;
+	/* it may be so young that its beginning has not been taken yet */
+	mon_peers_drain(peers);
+	return find_fd(peers, fd) != NULL;
 }
 
 static void
@@ -114,6 +152,8 @@ mon_peers_close(struct mon_peers *peers)
 	if (peers->events != NULL)
 		zmq_close(peers->events);
 	peers->socket = peers->events = NULL;
+	w_free(&peers->fds);
+	peers->open = peers->room = 0;
 }
 
 /* ---- messages ---- */
@@ -135,11 +175,10 @@ hand_over(struct mon_collect *collect, zmq_msg_t *topic, zmq_msg_t *body)
 	collect->ops.message(collect->ops.arg, &message);
 }
 
-/* One message of any number of frames; false when there is none. */
-static bool
-take_message(struct mon_collect *collect)
+unsigned
+mon_receive_two(struct w_zsock *zsock, zmq_msg_t *frames)
 {
-	zmq_msg_t frames[2], spare;
+	zmq_msg_t spare;
 	unsigned count = 0;
 	bool more = true;
 
@@ -148,7 +187,7 @@ take_message(struct mon_collect *collect)
 
 		zmq_msg_init(to);
 		/* After the first frame the others are there already: libzmq delivers whole messages. */
-		if (w_zsock_receive(&collect->zsock, to) < 0) {
+		if (w_zsock_receive(zsock, to) < 0) {
 			zmq_msg_close(to);
 			break;
 		}
@@ -156,6 +195,16 @@ take_message(struct mon_collect *collect)
 		if (to == &spare)
 			zmq_msg_close(&spare);
 	}
+	return count;
+}
+
+/* False: there is none. */
+static bool
+take_message(struct mon_collect *collect)
+{
+	zmq_msg_t frames[2];
+	unsigned count = mon_receive_two(&collect->zsock, frames);
+
 	if (count == 2)
 		hand_over(collect, &frames[0], &frames[1]);
 	else if (count > 0)

@@ -15,7 +15,9 @@ struct mon_peers {
 	void *socket; /* borrowed */
 	void *events; /* a PAIR */
 	struct w_zsock zsock;
-	unsigned open; /* connections that stand, those in their handshake included */
+	int *fds;      /* of connections that stand, those in their handshake included */
+	unsigned open; /* how many */
+	unsigned room;
 	void (*disconnected)(void *arg, int fd); /* may be NULL */
 	void *arg;
 };
@@ -26,6 +28,18 @@ int mon_peers_open(struct mon_peers *peers, struct w_node *node, void *socket,
 void mon_peers_close(struct mon_peers *peers); /* zeroed or closed: harmless */
 /* Take what is there now, without waiting for the loop to say so. */
 void mon_peers_drain(struct mon_peers *peers);
+/*
+ * Whether the connection that a message came over still stands, as far as libzmq has told: a message
+ * may wait in a queue for longer than its connection lives. fd -1, not known, stands.
+ */
+bool mon_peers_stands(struct mon_peers *peers, int fd);
+
+/*
+ * Receive one message of any number of frames; the first two are kept, of which MIN(returned, 2) are
+ * to be closed. Returns how many there were, 0: no message.
+ */
+struct zmq_msg_t;
+unsigned mon_receive_two(struct w_zsock *zsock, struct zmq_msg_t *frames);
 
 struct mon_message {
 	struct w_view json;

@@ -8,6 +8,7 @@
 #include "monitor/feed.h"
 #include "monitor/metrics.h"
 #include "monitor/monitor.h"
+#include "monitor/promote.h"
 #include "monitor/rules.h"
 #include "monitor/state.h"
 #include "monitor/webhook.h"
@@ -19,10 +20,13 @@ struct mon_http;
 struct mon {
 	uint32_t magic;
 	struct w_node *node;
+	const struct w_cluster *cluster; /* as of the last good reload */
 	struct mon_state *state;
 	struct mon_rules *rules;
 	struct mon_collect *collect;
 	struct mon_feed *feed;
+	struct mon_promote *promote; /* NULL: no address for it */
+	w_usec established_at; /* of the last failover; 0: none */
 	struct mon_http *http; /* NULL: no address for it */
 	struct mon_webhook *webhook;
 	const struct w_strings *urls; /* those of webhook; of a cluster that lives on */
@@ -33,6 +37,22 @@ struct mon {
 	unsigned metrics;     /* id of the first of our own */
 	struct mon_webhook_counts hooked_before; /* by webhooks of before a reload */
 };
+
+/* ---- monitor.c ---- */
+
+void mon_publish_node(struct mon *mon, struct mon_node *node, w_usec now);
+void mon_publish_cluster(struct mon *mon);
+/* Count a bad message by that metric, and log it, once a second at most. user: NULL is nobody. */
+void mon_refuse(struct mon *mon, enum mon_metric_id why, const char *user, const char *text);
+
+/* ---- failover.c: the promoter and the rest of the monitor ---- */
+
+/* Errors: those of mon_promote_open() */
+int mon_failover_open(struct mon *mon, struct w_fault *fault);
+/* Set the metrics. Where there is no promoter nobody calls it. */
+void mon_failover_count(struct mon *mon);
+/* Members failover, agents and moves of an object that is open. */
+void mon_failover_show(struct mon *mon, struct w_json *json);
 
 /* ---- api.c: what the addresses answer ---- */
 

@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libmonitor.a
 	%D%/collect.c \
 	%D%/collect.h \
 	%D%/exposition.c \
+	%D%/failover.c \
 	%D%/feed.c \
 	%D%/feed.h \
 	%D%/history.c \
@@ -16,6 +17,8 @@ noinst_LIBRARIES += %D%/libmonitor.a
 	%D%/monitor.c \
 	%D%/monitor.h \
 	%D%/page.c \
+	%D%/promote.c \
+	%D%/promote.h \
 	%D%/report.c \
 	%D%/report.h \
 	%D%/rules.c \

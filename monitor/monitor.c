@@ -26,8 +26,8 @@ count(struct mon *mon, enum mon_metric_id id, uint64_t n)
 
 /* ---- to the feed ---- */
 
-static void
-publish_node(struct mon *mon, struct mon_node *node, w_usec now)
+void
+mon_publish_node(struct mon *mon, struct mon_node *node, w_usec now)
 {
 	struct w_json *json = mon_feed_begin(mon->feed, "node", node->name);
 
@@ -39,8 +39,8 @@ publish_node(struct mon *mon, struct mon_node *node, w_usec now)
 	mon_feed_send(mon->feed);
 }
 
-static void
-publish_cluster(struct mon *mon)
+void
+mon_publish_cluster(struct mon *mon)
 {
 	struct w_json *json = mon_feed_begin(mon->feed, "cluster", NULL);
 
@@ -82,7 +82,7 @@ on_event(void *arg, const struct mon_event *event)
 	mon_feed_send(mon->feed);
 	/* whoever shows nodes learns it from the node's own topic */
 	if (strcmp(event->event, "node-state") == 0)
-		publish_node(mon, mon_state_find(mon->state, w_view_of(event->node->name)),
+		mon_publish_node(mon, mon_state_find(mon->state, w_view_of(event->node->name)),
 		    w_now());
 }
 
@@ -109,12 +109,14 @@ on_alert(void *arg, const struct mon_alert *alert)
 
 /* ---- reports ---- */
 
-static void
-refuse(struct mon *mon, enum mon_metric_id why, const char *user, const char *text)
+void
+mon_refuse(struct mon *mon, enum mon_metric_id why, const char *user, const char *text)
 {
 	static const char *const events[] = { [MON_M_GARBAGE] = "report-garbage",
 		[MON_M_UNKNOWN] = "report-of-unknown-node",
-		[MON_M_FORGED] = "report-forged" };
+		[MON_M_FORGED] = "report-forged",
+		[MON_M_BABBLE] = "control-garbage",
+		[MON_M_IMPOSTOR] = "control-forged" };
 	w_usec now = w_now();
 	char quoted[600], name[100];
 
@@ -145,7 +147,7 @@ take_report(struct mon *mon, struct mon_report **report, const struct mon_messag
 		return;
 	}
 	if (rc < 0) {
-		refuse(mon, MON_M_UNKNOWN, message->user,
+		mon_refuse(mon, MON_M_UNKNOWN, message->user,
 		    rc == -W_ENOTFOUND ? "no such node in the cluster file"
 		                       : "the cluster file gives this node another role");
 		return;
@@ -153,7 +155,9 @@ take_report(struct mon *mon, struct mon_report **report, const struct mon_messag
 	count(mon, MON_M_ACCEPTED, 1);
 	count(mon, MON_M_SKIPPED, skipped);
 	mon_rules_judge(mon->rules, mon->state, node, now);
-	publish_node(mon, node, now);
+	mon_publish_node(mon, node, now);
+	if (mon->promote != NULL && node->role == W_SERVER)
+		mon_promote_witness(mon->promote, node->last);
 }
 
 static void
@@ -164,12 +168,12 @@ on_message(void *arg, const struct mon_message *message)
 	struct w_fault fault = { 0 };
 
 	if (mon_report_parse(message->json, &report, &fault) < 0) {
-		refuse(mon, MON_M_GARBAGE, message->user, fault.text);
+		mon_refuse(mon, MON_M_GARBAGE, message->user, fault.text);
 		return;
 	}
 	/* Without a name of its key's owner nothing says whose report it is. */
 	if (message->user == NULL || strcmp(message->user, report->node) != 0) {
-		refuse(mon, MON_M_FORGED, message->user, report->node);
+		mon_refuse(mon, MON_M_FORGED, message->user, report->node);
 		return;
 	}
 	take_report(mon, &report, message);
@@ -178,7 +182,7 @@ on_message(void *arg, const struct mon_message *message)
 static void
 on_malformed(void *arg)
 {
-	refuse(w_typed(arg, MON_MAGIC), MON_M_GARBAGE, NULL, "wanted are two frames");
+	mon_refuse(w_typed(arg, MON_MAGIC), MON_M_GARBAGE, NULL, "wanted are two frames");
 }
 
 static void
@@ -195,13 +199,13 @@ static void
 end_second(struct mon *mon, w_usec now)
 {
 	mon_state_second(mon->state, w_wall());
-	publish_cluster(mon);
+	mon_publish_cluster(mon);
 	for (unsigned i = 0; i < mon_state_count(mon->state); i++) {
 		struct mon_node *node = mon_state_nth(mon->state, i);
 
 		/* a little more than a second, or reports that come late would be doubled */
 		if (now - node->published >= W_SEC + TICK)
-			publish_node(mon, node, now);
+			mon_publish_node(mon, node, now);
 	}
 }
 
@@ -252,6 +256,8 @@ open_sockets(struct mon *mon, struct w_fault *fault)
 	rc = mon_feed_open(mon->node, publish_snapshot, mon, &mon->feed, fault);
 	if (rc == W_OK && opt->collect[0] != '\0')
 		rc = mon_collect_open(mon->node, &ops, &mon->collect, fault);
+	if (rc == W_OK && opt->control[0] != '\0')
+		rc = mon_failover_open(mon, fault);
 	if (rc == W_OK && opt->http[0] != '\0')
 		rc = mon_http_open(mon, &mon->http, fault);
 	return rc;
@@ -262,6 +268,7 @@ close_all(struct mon *mon)
 {
 	w_timer_fini(&mon->timer);
 	mon_http_close(&mon->http);
+	mon_promote_close(&mon->promote);
 	mon_collect_close(&mon->collect);
 	mon_webhook_stop(&mon->webhook);
 	mon_feed_close(&mon->feed);
@@ -296,6 +303,7 @@ mon_prepare(struct w_node *node, struct w_fault *fault)
 
 	mon->magic = MON_MAGIC;
 	mon->node = node;
+	mon->cluster = node->cluster;
 	mon->metrics = w_metrics_add(node->metrics, metrics_table, MON_METRIC_COUNT);
 	rc = prepare_mon(mon, fault);
 	if (rc < 0) {
@@ -336,6 +344,8 @@ mon_tick(struct w_node *node)
 
 	for (size_t i = 0; i < W_NELEM(table); i++)
 		w_meter_set(node->meter, mon->metrics + table[i].id, (int64_t)table[i].value);
+	if (mon->promote != NULL)
+		mon_failover_count(mon);
 }
 
 static bool
@@ -369,6 +379,25 @@ reload_webhooks(struct mon *mon, struct w_fault *fault)
 	return W_OK;
 }
 
+/* The promoter first: it can be given the old file again, the webhooks' queues cannot come back. */
+static int
+reload_fallible(struct mon *mon, struct w_fault *fault)
+{
+	const struct w_cluster *before = mon->cluster;
+	int rc = W_OK;
+
+	if (mon->promote != NULL)
+		rc = mon_promote_reload(mon->promote, mon->node->cluster, fault);
+	if (rc < 0)
+		return rc;
+	rc = reload_webhooks(mon, fault);
+	if (rc < 0 && mon->promote != NULL)
+		mon_promote_reload(mon->promote, before, NULL);
+	else if (rc == W_OK)
+		mon->cluster = mon->node->cluster;
+	return rc;
+}
+
 /* All that can fail comes first; after it nothing is half reloaded. */
 static int
 mon_reload(struct w_node *node, struct w_fault *fault)
@@ -379,7 +408,7 @@ mon_reload(struct w_node *node, struct w_fault *fault)
 
 	rc = mon_rules_new(node->cluster, &rules, fault);
 	if (rc == W_OK)
-		rc = reload_webhooks(mon, fault);
+		rc = reload_fallible(mon, fault);
 	if (rc < 0)
 		return rc;
 

@@ -319,6 +319,47 @@ parse_database(const json_t *root, struct mon_db *db)
 	};
 }
 
+/*
+ * Databases that answer a server, its primary not counted. While none is in force the one that leads may
+ * still answer, as a primary that waits for its standbys for one: then only replicas count.
+ */
+static unsigned
+count_others(const json_t *object, bool primary, int64_t answering)
+{
+	const json_t *nodes = json_object_get(object, "nodes"), *node;
+	int64_t replicas = 0;
+	size_t i;
+
+	answering = W_MIN(answering, 1000);
+	if (primary)
+		return (unsigned)W_MAX(answering - 1, 0);
+	if (!json_is_array(nodes))
+		return (unsigned)answering;
+	json_array_foreach(nodes, i, node)
+		replicas += w_view_eq(get_text(node, "role"), W_VIEW("replica"));
+	return (unsigned)W_MIN(answering, replicas);
+}
+
+/* One that makes no sense is none: what a server sees must not hide the server. */
+static void
+parse_sight(const json_t *root, struct mon_sight *sight)
+{
+	const json_t *object = json_object_get(root, "databases");
+	const json_t *answering = json_object_get(object, "answering");
+	struct w_view primary = get_text(object, "primary");
+	struct mon_sight seen = { .there = true };
+
+	*sight = (struct mon_sight){ 0 };
+	if (!json_is_integer(answering) || json_integer_value(answering) < 0 ||
+	    (primary.ptr == NULL && !json_is_null(json_object_get(object, "primary"))))
+		return;
+	if (primary.ptr != NULL &&
+	    (primary.len == 0 || w_view_copy(primary, seen.primary, sizeof(seen.primary)) < 0))
+		return;
+	seen.others = count_others(object, primary.ptr != NULL, json_integer_value(answering));
+	*sight = seen;
+}
+
 static int
 parse_root(const json_t *root, struct mon_report *report, struct w_fault *fault)
 {
@@ -346,6 +387,8 @@ parse_root(const json_t *root, struct mon_report *report, struct w_fault *fault)
 	if (report->epoch == 0 || report->time == 0)
 		return w_fail(fault, -W_EINVAL, "epoch, time: wanted are microseconds since 1970");
 	parse_database(root, &report->db);
+	if (report->role == W_SERVER)
+		parse_sight(root, &report->sight);
 	return parse_metrics(json_object_get(root, "metrics"), report, fault);
 }
 

@@ -46,6 +46,13 @@ struct mon_db {
 	double lag_seconds;
 };
 
+/* What a server tells of the databases. */
+struct mon_sight {
+	bool there;       /* it told */
+	char primary[64]; /* the one in force for it; "": none */
+	unsigned others;  /* databases that answer it, the one that leads not counted */
+};
+
 struct mon_report {
 	struct w_arena arena; /* all that the pointers point to */
 	w_usec arrived;       /* monotonic; set by who received it */
@@ -54,6 +61,7 @@ struct mon_report {
 	int64_t epoch, seq, time, pid;
 	enum mon_life life;
 	struct mon_db db;
+	struct mon_sight sight;
 	struct mon_metric *metrics; /* sorted by name, then labels; no two alike */
 	unsigned count;
 	unsigned skipped; /* metrics that were not understood or too many */

@@ -82,6 +82,52 @@ primary_of_cluster(const struct mon_state *state, w_usec now)
 	return mon_state_primary_due(state, now) && mon_state_view(state)->primary == NULL;
 }
 
+/*
+ * Of a degraded state. A cluster in the making is none: it has as long as for its first primary.
+ * Not known where no promoter decides.
+ */
+static double
+degraded(const struct mon_state *state, const char *name, bool due)
+{
+	const struct mon_failover *failover = &mon_state_view(state)->failover;
+
+	return failover->known && due ? strcmp(failover->degraded, name) == 0 : NAN;
+}
+
+static double
+no_leader_of_cluster(const struct mon_state *state, w_usec now)
+{
+	return degraded(state, "no-leader", mon_state_leader_due(state, now));
+}
+
+#define OF_FAILOVER(id, name)                                                                      \
+	static double id##_of_cluster(const struct mon_state *state, w_usec now)                   \
+	{                                                                                          \
+		return degraded(state, name, mon_state_whole_due(state, now));                     \
+	}
+
+OF_FAILOVER(no_quorum, "no-quorum")
+OF_FAILOVER(no_spare, "no-spare")
+OF_FAILOVER(cohort_differs, "cohort-differs")
+OF_FAILOVER(broken_settings, "broken-settings")
+
+static double
+paused_of_cluster(const struct mon_state *state, w_usec now W_UNUSED)
+{
+	const struct mon_failover *failover = &mon_state_view(state)->failover;
+
+	return failover->known ? failover->paused : NAN;
+}
+
+/* It is over before anybody could look, so it is told for a while. */
+static double
+happened_of_cluster(const struct mon_state *state, w_usec now)
+{
+	w_usec at = mon_state_view(state)->failover.established_at;
+
+	return at != 0 && now - at < MON_FAILOVER_SHOWN;
+}
+
 static double
 gone_of_node(const struct mon_state *state, const struct mon_node *node, w_usec now)
 {
@@ -108,6 +154,13 @@ static const struct value {
 	{ "node_crashed", NULL, crashed_of_node },
 	{ "nodes_down", down_of_cluster, NULL },
 	{ "no_primary", primary_of_cluster, NULL },
+	{ "failover_no_leader", no_leader_of_cluster, NULL },
+	{ "failover_no_quorum", no_quorum_of_cluster, NULL },
+	{ "failover_no_spare", no_spare_of_cluster, NULL },
+	{ "failover_cohort_differs", cohort_differs_of_cluster, NULL },
+	{ "failover_broken_settings", broken_settings_of_cluster, NULL },
+	{ "failover_paused", paused_of_cluster, NULL },
+	{ "failover_happened", happened_of_cluster, NULL },
 	{ "lag_bytes", NULL, lag_bytes_of_node },
 	{ "lag_seconds", NULL, lag_seconds_of_node },
 	{ "requests_per_second", requests_of_cluster, requests_of_node },
@@ -229,6 +282,13 @@ static const struct rule_text defaults[] = {
 	{ "node-crashed", "node_crashed", ">", "0", 0, "warning" },
 	/* a second, because two agents report a planned switchover up to a second apart */
 	{ "no-primary", "no_primary", ">", "0", W_SEC, "critical" },
+	/* failovers take less; what lasts longer is no failover */
+	{ "failover-no-leader", "failover_no_leader", ">", "0", 3 * W_SEC, "critical" },
+	{ "failover-no-quorum", "failover_no_quorum", ">", "0", 3 * W_SEC, "critical" },
+	{ "failover-no-spare", "failover_no_spare", ">", "0", 10 * W_SEC, "warning" },
+	{ "failover-broken-settings", "failover_broken_settings", ">", "0", 0, "critical" },
+	{ "failover-cohort-differs", "failover_cohort_differs", ">", "0", 3 * W_SEC, "warning" },
+	{ "failover-happened", "failover_happened", ">", "0", 0, "info" },
 	{ "replica-lag", "lag_bytes", ">", "67108864", 5 * W_SEC, "warning" },
 	{ "errors-5xx", "ratio_5xx", ">", "0.05", 5 * W_SEC, "critical" },
 };
@@ -383,18 +443,53 @@ explain(const char *reason)
 	return reason;
 }
 
+/* What is 1 while it is so, in words about the cluster; NULL: no such value. */
+static const char *
+sentence_of(const char *what)
+{
+	static const char *const words[][2] = {
+		{ "no_primary", "no database of cluster %s is primary: writes wait" },
+		{ "failover_no_leader", "no database of cluster %s leads: writes wait" },
+		{ "failover_no_quorum", "too few standbys of cluster %s acknowledge: commits wait" },
+		{ "failover_no_spare",
+		    "cluster %s cannot lose one more database without a stop of writes or of failover" },
+		{ "failover_cohort_differs",
+		    "database agents of cluster %s have different cluster files" },
+		{ "failover_broken_settings",
+		    "a setting of a PostgreSQL of cluster %s breaks what Weir promises" },
+		{ "failover_paused", "failover of cluster %s is paused" },
+		{ "failover_happened", "another database of cluster %s leads: a failover" },
+	};
+
+	for (size_t i = 0; i < W_NELEM(words); i++)
+		if (strcmp(what, words[i][0]) == 0)
+			return words[i][1];
+	return NULL;
+}
+
+/* Put the cluster's name where the sentence says %s. */
+static void
+say(struct mon_alert *alert, const char *sentence)
+{
+	int at = (int)(strstr(sentence, "%s") - sentence);
+
+	snprintf(alert->summary, sizeof(alert->summary), "%.*s%s%s", at, sentence, alert->cluster,
+	    sentence + at + 2);
+}
+
 static void
 summarise(struct mon_alert *alert)
 {
+	const char *sentence = sentence_of(alert->what);
+
 	if (strcmp(alert->what, "node_gone") == 0 && alert->reason != NULL)
 		snprintf(alert->summary, sizeof(alert->summary), "%s (%s) is gone: %s", alert->node,
 		    alert->role, explain(alert->reason));
 	else if (strcmp(alert->what, "node_crashed") == 0)
 		snprintf(alert->summary, sizeof(alert->summary),
 		    "%s (%s) ended without a word and was started again", alert->node, alert->role);
-	else if (strcmp(alert->what, "no_primary") == 0)
-		snprintf(alert->summary, sizeof(alert->summary),
-		    "no database of cluster %s is primary: writes wait", alert->cluster);
+	else if (sentence != NULL)
+		say(alert, sentence);
 	else
 		snprintf(alert->summary, sizeof(alert->summary), "%s of %s is %g (rule: %s %g)",
 		    alert->what, alert->node[0] != '\0' ? alert->node : alert->cluster,

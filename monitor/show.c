@@ -39,6 +39,12 @@ put_known(struct w_json *json, const char *key, bool known, int64_t value)
 		w_json_null(json);
 }
 
+static const char *
+or_null(const char *text)
+{
+	return text[0] != '\0' ? text : NULL;
+}
+
 /* ---- nodes ---- */
 
 /*
@@ -89,6 +95,16 @@ put_database(struct w_json *json, const struct mon_node *node)
 	put_real(json, "transactions_per_second", node->figures.transactions);
 }
 
+/* Null while its agent is not heard of. */
+static void
+put_agent(struct w_json *json, const struct mon_agent *agent)
+{
+	put_text(json, "stage", agent->fresh ? dbt_stage_name(agent->stage) : NULL);
+	put_known(json, "term", agent->fresh, agent->term);
+	put_text(json, "busy", agent->fresh ? or_null(agent->busy) : NULL);
+	put_text(json, "trouble", agent->fresh ? or_null(agent->trouble) : NULL);
+}
+
 static void
 put_totals(struct w_json *json, const struct mon_figures *figures)
 {
@@ -127,6 +143,7 @@ mon_show_node(struct w_json *json, const struct mon_state *state, const struct m
 	put_totals(json, figures);
 	if (node->role == W_DATABASE) {
 		put_database(json, node);
+		put_agent(json, &node->agent);
 		put_views(json, state, node);
 	}
 	w_json_close(json, '}');
@@ -139,6 +156,70 @@ mon_show_nodes(struct w_json *json, const struct mon_state *state, w_usec now)
 	for (unsigned i = 0; i < mon_state_count(state); i++)
 		mon_show_node(json, state, mon_state_nth(state, i), now);
 	w_json_close(json, ']');
+}
+
+/* ---- failover ---- */
+
+static void
+put_bool(struct w_json *json, const char *key, bool value)
+{
+	w_json_key(json, key);
+	w_json_bool(json, value);
+}
+
+/* 0 is not known. */
+static void
+put_msec(struct w_json *json, const char *key, w_usec time)
+{
+	put_real(json, key, time > 0 ? (double)time / W_MSEC : NAN);
+}
+
+void
+mon_show_move(struct w_json *json, const struct mon_moved *moved)
+{
+	const struct dbt_move *move = &moved->move;
+
+	w_json_open(json, '{');
+	put_int(json, "time", moved->time);
+	put_text(json, "name", move->name);
+	put_text(json, "from", move->from);
+	put_text(json, "to", move->to);
+	put_int(json, "term", move->term);
+	put_text(json, "node", or_null(move->node));
+	put_text(json, "why", or_null(move->why));
+	put_msec(json, "took_ms", move->took);
+	w_json_close(json, '}');
+}
+
+void
+mon_show_failover(struct w_json *json, const struct mon_failover *failover)
+{
+	if (!failover->known) {
+		w_json_null(json);
+		return;
+	}
+	w_json_open(json, '{');
+	put_text(json, "state", failover->state);
+	put_int(json, "term", failover->term);
+	put_text(json, "leader", or_null(failover->leader));
+	put_bool(json, "paused", failover->paused);
+	put_bool(json, "spare", failover->spare);
+	put_text(json, "degraded", or_null(failover->degraded));
+	put_text(json, "why", or_null(failover->why));
+	put_int(json, "fresh", failover->fresh);
+	put_int(json, "cohort", failover->cohort);
+	put_int(json, "needed", failover->needed);
+	put_int(json, "elections", (int64_t)failover->elections);
+	put_int(json, "switchovers", (int64_t)failover->switchovers);
+	put_int(json, "failures", (int64_t)failover->failures);
+	put_msec(json, "last_gap_ms", failover->last_gap);
+	put_int(json, "moves", (int64_t)failover->moves);
+	w_json_key(json, "last");
+	if (failover->moves > 0)
+		mon_show_move(json, &failover->last);
+	else
+		w_json_null(json);
+	w_json_close(json, '}');
 }
 
 /* ---- the cluster ---- */
@@ -180,16 +261,12 @@ mon_show_cluster(struct w_json *json, const struct mon_state *state, const struc
 	put_real(json, "lag_bytes", floor(view->lag_bytes));
 	put_int(json, "alerts_firing", mon_rules_in_phase(rules, MON_FIRING));
 	put_int(json, "alerts_pending", mon_rules_in_phase(rules, MON_PENDING));
+	w_json_key(json, "failover");
+	mon_show_failover(json, &view->failover);
 	w_json_close(json, '}');
 }
 
 /* ---- alerts ---- */
-
-static const char *
-or_null(const char *text)
-{
-	return text[0] != '\0' ? text : NULL;
-}
 
 static void
 put_fingerprint(struct w_json *json, const struct mon_alert *alert)

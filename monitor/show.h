@@ -16,6 +16,9 @@ void mon_show_cluster(struct w_json *json, const struct mon_state *state,
     const struct mon_rules *rules);
 void mon_show_alert(struct w_json *json, const struct mon_alert *alert);
 void mon_show_event(struct w_json *json, const struct mon_event *event);
+/* Null where no promoter works. */
+void mon_show_failover(struct w_json *json, const struct mon_failover *failover);
+void mon_show_move(struct w_json *json, const struct mon_moved *moved);
 
 /* Each writes a list as a value: of all nodes; of alerts that are pending or firing. */
 void mon_show_nodes(struct w_json *json, const struct mon_state *state, w_usec now);

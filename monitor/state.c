@@ -26,7 +26,7 @@ struct mon_state {
 	char cluster[128];
 	enum w_role entrance; /* where requests come in: W_BALANCER, or W_SERVER without one */
 	w_usec gone_after, started;
-	bool had_primary; /* since the start */
+	bool had_primary, had_leader, was_whole; /* since the start */
 	struct mon_node **nodes;
 	unsigned count;
 	mon_event_fn *fn;
@@ -231,13 +231,40 @@ mon_state_gone_after(const struct mon_state *state)
 	return state->gone_after;
 }
 
-bool
-mon_state_primary_due(const struct mon_state *state, w_usec now)
+void
+mon_state_set_failover(struct mon_state *state, const struct mon_failover *failover)
+{
+	state->view.failover = *failover;
+	state->had_leader |= failover->leader[0] != '\0';
+	state->was_whole |= failover->leader[0] != '\0' && failover->degraded[0] == '\0';
+}
+
+/* There are databases, and the one that is waited for has been there, or has had its time. */
+static bool
+due(const struct mon_state *state, bool had, w_usec now)
 {
 	for (unsigned i = 0; i < state->count; i++)
 		if (state->nodes[i]->role == W_DATABASE)
-			return state->had_primary || now - state->started >= MON_PRIMARY_GRACE;
+			return had || now - state->started >= MON_PRIMARY_GRACE;
 	return false;
+}
+
+bool
+mon_state_primary_due(const struct mon_state *state, w_usec now)
+{
+	return due(state, state->had_primary, now);
+}
+
+bool
+mon_state_leader_due(const struct mon_state *state, w_usec now)
+{
+	return due(state, state->had_leader, now);
+}
+
+bool
+mon_state_whole_due(const struct mon_state *state, w_usec now)
+{
+	return due(state, state->was_whole, now);
 }
 
 const struct mon_cluster *

@@ -17,6 +17,7 @@
 #ifndef WEIR_MONITOR_STATE_H
 #define WEIR_MONITOR_STATE_H
 
+#include "dbtier/promoter.h"
 #include "monitor/history.h"
 #include "monitor/report.h"
 
@@ -28,6 +29,8 @@
 #define MON_PRIMARY_GRACE (20 * W_SEC)
 /* For how long a node counts as crashed after it came back. */
 #define MON_CRASH_SHOWN (30 * W_SEC)
+/* And a failover as news. */
+#define MON_FAILOVER_SHOWN (30 * W_SEC)
 
 enum mon_reason {
 	MON_R_NONE,
@@ -48,6 +51,35 @@ struct mon_figures {
 	double cpu, rss, in_flight;
 	double lag_bytes, lag_seconds;
 	double requests_total, errors_total, cpu_total; /* since the process started */
+};
+
+/* What a database's agent told the promoter last. */
+struct mon_agent {
+	bool known; /* it told something */
+	bool fresh;
+	enum dbt_stage stage;
+	uint32_t term;
+	char busy[DBT_NAME], trouble[DBT_TEXT]; /* "": nothing */
+};
+
+/* A move of the promoter, and when it was: microseconds since 1970. */
+struct mon_moved {
+	int64_t time;
+	struct dbt_move move;
+};
+
+/* What the promoter is at: its view, with texts of our own. */
+struct mon_failover {
+	bool known; /* false: there is no promoter here, or it decides nothing */
+	char state[32], leader[DBT_NAME], degraded[64], why[DBT_TEXT]; /* "": none */
+	uint32_t term;
+	bool paused, spare;
+	unsigned fresh, cohort, needed;
+	uint64_t elections, switchovers, failures;
+	w_usec last_gap;        /* 0: none */
+	uint64_t moves;         /* since the start */
+	struct mon_moved last;  /* the last of them */
+	w_usec established_at;  /* monotonic; 0: no failover yet */
 };
 
 struct mon_node {
@@ -71,6 +103,7 @@ struct mon_node {
 		w_usec at;
 		int64_t position;
 	} track[2];
+	struct mon_agent agent;
 	struct mon_history *history;
 };
 
@@ -87,6 +120,7 @@ struct mon_cluster {
 	double requests, errors, ratio; /* ratio: NaN without requests */
 	double cpu, rss, lag_bytes;
 	struct mon_window_view windows[MON_WINDOW_COUNT];
+	struct mon_failover failover;
 };
 
 struct mon_event {
@@ -112,8 +146,13 @@ unsigned mon_state_count(const struct mon_state *state);
 struct mon_node *mon_state_nth(const struct mon_state *state, unsigned index);
 struct mon_node *mon_state_find(const struct mon_state *state, struct w_view name); /* or NULL */
 w_usec mon_state_gone_after(const struct mon_state *state);
+void mon_state_set_failover(struct mon_state *state, const struct mon_failover *failover);
 /* There are databases, and one of them should be primary by now, whether or not one is. */
 bool mon_state_primary_due(const struct mon_state *state, w_usec now);
+/* The same of a leader: the promoter knows of it before its database has reported as primary. */
+bool mon_state_leader_due(const struct mon_state *state, w_usec now);
+/* The same of a cluster that is not degraded: followers are cloned when there is a leader. */
+bool mon_state_whole_due(const struct mon_state *state, w_usec now);
 
 /*
  * A report came over the connection fd (-1: unknown). *report is taken over when it is good.

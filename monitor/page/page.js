@@ -62,6 +62,20 @@ function seen(node) {
 	return node.seen_ms < 2000 ? "now" : number(node.seen_ms / 1000, 0) + " s ago";
 }
 
+/* What its agent agreed to, and what it is doing about it. */
+function stage(node) {
+	if (!node.stage)
+		return DASH;
+	return node.stage + ", term " + node.term + (node.busy ? ", " + node.busy : "");
+}
+
+function failoverState(cluster) {
+	const failover = cluster.failover;
+	if (!failover)
+		return DASH;
+	return failover.degraded || (failover.paused ? "paused" : failover.state);
+}
+
 /* ---- elements ---- */
 
 function element(tag, className, text) {
@@ -101,6 +115,7 @@ const serving = [
 
 const databases = [
 	{ title: "Database", left: true, state: (n) => n.database },
+	{ title: "Stage", left: true, of: stage },
 	{ title: "Timeline", of: (n) => number(n.timeline, 0) },
 	{ title: "Lag", of: (n) => bytes(n.lag_bytes) },
 	{ title: "Fit for", of: fit, bad: (n) => n.fit_for < n.seen_by },
@@ -183,7 +198,7 @@ function showNode(kind, node) {
 			return;
 		}
 		setText(cells[i], column.of(node));
-		setClass(cells[i], column.bad && column.bad(node) ? "bad" : "");
+		setClass(cells[i], column.bad && column.bad(node) ? "bad" : column.left ? "left" : "");
 	});
 }
 
@@ -213,6 +228,7 @@ const tiles = [
 	{ title: "5xx", of: (c) => percent(c.ratio_5xx), bad: (c) => c.ratio_5xx > 0 },
 	{ title: "Nodes up", of: (c) => c.nodes_up + " of " + c.nodes, bad: (c) => c.nodes_up < c.nodes },
 	{ title: "Primary", of: (c) => c.primary || "none", bad: (c, has) => has && !c.primary, database: true },
+	{ title: "Failover", of: failoverState, bad: (c) => Boolean(c.failover && c.failover.degraded), database: true },
 	{ title: "Worst replica lag", of: (c) => bytes(c.lag_bytes), database: true },
 	{ title: "Memory, all nodes", of: (c) => bytes(c.rss) },
 ];
@@ -285,6 +301,66 @@ async function showResolved() {
 	} catch (error) {
 		shownAlerts = null; /* again with the next look */
 	}
+}
+
+/* ---- failover ---- */
+
+function moveItem(move) {
+	const item = element("li", "info");
+	item.append(element("span", "name", move.name));
+	item.append(element("span", "", (move.node ? move.node + ", " : "") + "term " + move.term +
+	    (move.why ? ": " + move.why : "")));
+	item.append(element("span", "when", clock(move.time) +
+	    (move.took_ms === null ? "" : ", took " + milliseconds(move.took_ms / 1000))));
+	return item;
+}
+
+function describeFailover(failover) {
+	const leader = failover.leader ? failover.leader + " leads term " + failover.term : "nobody leads";
+	return leader + ", " + failover.state + (failover.paused ? ", paused" : "") +
+	    "; " + failover.fresh + " of " + failover.cohort + " agents heard, " + failover.needed + " needed" +
+	    (failover.spare ? ", one may be lost" : ", none may be lost") +
+	    (failover.degraded ? "; degraded: " + failover.degraded : "") +
+	    (failover.last_gap_ms === null ? "" : "; last gap " + milliseconds(failover.last_gap_ms / 1000));
+}
+
+/* Troubles that agents tell of. */
+function troubleItem(node) {
+	const item = element("li", "warning");
+	item.append(element("span", "name", node.name));
+	item.append(element("span", "", node.trouble));
+	return item;
+}
+
+let shownTroubles = "[]";
+
+function showTroubles(nodes) {
+	const troubled = nodes.filter((node) => node.trouble);
+	const key = JSON.stringify(troubled.map((node) => [node.name, node.trouble]));
+
+	if (key === shownTroubles)
+		return;
+	shownTroubles = key;
+	$("troubles").replaceChildren(...troubled.map(troubleItem));
+}
+
+let shownMoves = null;
+
+async function showFailover(snapshot) {
+	const failover = snapshot.cluster.failover;
+
+	$("failover").hidden = !failover;
+	if (!failover)
+		return;
+	setText($("failover-state"), describeFailover(failover));
+	showTroubles(snapshot.nodes);
+	/* counted from the monitor's start, so the last one's time is needed, too */
+	const key = failover.moves + " " + (failover.last ? failover.last.time : 0);
+	if (key === shownMoves)
+		return;
+	const answer = await get("/api/failover");
+	$("moves").replaceChildren(...answer.moves.slice(0, 10).map(moveItem));
+	shownMoves = key;
 }
 
 /* ---- charts ---- */
@@ -433,6 +509,7 @@ async function look() {
 		showAlerts(snapshot.alerts);
 		showTiles(snapshot.cluster, snapshot.nodes.some((node) => node.role === "database"));
 		showNodes(snapshot.nodes);
+		await showFailover(snapshot);
 		await feedCharts(snapshot);
 	} catch (error) {
 		lastPoint = 0;

@@ -4,6 +4,9 @@
 # A room includes its own headers and those of common/ freely, others only by their door. Server and
 # balancer never include each other. Includes are written "room/header.h"; only config.h, which
 # configure makes, belongs to no room.
+#
+# dbtier/ has three doors: dbtier.h for who runs statements, promoter.h for who hosts the promoter, control.h
+# for who speaks to one. They share no callers, and whoever wants one need not see the others.
 cd "${srcdir:-.}" || exit 99
 status=0
 
@@ -21,8 +24,8 @@ link link/ common/
 dbtier dbtier/ common/
 server server/ dbtier/dbtier.h link/link.h common/ include/weir.h
 balancer balancer/ link/link.h common/
-monitor monitor/ dbtier/dbtier.h common/
-cli cli/ balancer/balancer.h server/server.h monitor/monitor.h dbtier/dbtier.h link/link.h common/
+monitor monitor/ dbtier/dbtier.h dbtier/promoter.h dbtier/control.h common/
+cli cli/ balancer/balancer.h server/server.h monitor/monitor.h dbtier/dbtier.h dbtier/promoter.h dbtier/control.h link/link.h common/
 examples include/weir.h
 EOT
 exit $status

@@ -111,6 +111,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/monitor/live.h \
 	%D%/monitor/main.c \
 	%D%/monitor/test_live.c \
+	%D%/monitor/test_promote.c \
 	%D%/monitor/test_report.c \
 	%D%/monitor/test_rules.c \
 	%D%/monitor/test_show.c \

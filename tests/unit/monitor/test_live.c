@@ -326,10 +326,12 @@ static void
 webhook(void)
 {
 	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
-	void *friend = FOLLOW("operator", "alert.", "node.");
+	void *friend = FOLLOW("operator", "alert.", "node.", "snapshot");
 	void *node = be_node("server-1");
 	w_usec killed;
 
+	/* it is there before the one message that it waits for */
+	AWAIT(friend, "snapshot", &body, "");
 	publish(node, "server-1", "up");
 	AWAIT(friend, "node.server-1", &body, "\"state\":\"up\"");
 	/* take what earlier tests left */

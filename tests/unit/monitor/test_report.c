@@ -54,6 +54,48 @@ whole_report(void)
 }
 
 static void
+sights(void)
+{
+	static const struct {
+		const char *members, *role, *primary;
+		unsigned others;
+		bool there;
+	} table[] = {
+		{ "\"databases\":{\"primary\":\"db-1\",\"answering\":3},", "server", "db-1", 2, true },
+		{ "\"databases\":{\"primary\":\"db-1\",\"answering\":0},", "server", "db-1", 0, true },
+		{ "\"databases\":{\"primary\":null,\"answering\":2},", "server", "", 2, true },
+		/* a primary that answers and is not in force is no other database */
+		{ "\"databases\":{\"primary\":null,\"answering\":2,\"nodes\":[{\"role\":\"primary\"},"
+		  "{\"role\":\"replica\"},{\"role\":\"down\"},7]},", "server", "", 1, true },
+		/* a replica that is silent is not down yet, and does not answer */
+		{ "\"databases\":{\"primary\":null,\"answering\":1,\"nodes\":[{\"role\":\"down\"},"
+		  "{\"role\":\"replica\"},{\"role\":\"replica\"}]},", "server", "", 1, true },
+		{ "\"databases\":{\"primary\":null,\"answering\":0,\"later\":1},", "server", "", 0, true },
+		{ "", "server", "", 0, false },
+		{ "\"databases\":null,", "server", "", 0, false },
+		{ "\"databases\":[1],", "server", "", 0, false },
+		{ "\"databases\":{\"answering\":2},", "server", "", 0, false },
+		{ "\"databases\":{\"primary\":null},", "server", "", 0, false },
+		{ "\"databases\":{\"primary\":\"\",\"answering\":2},", "server", "", 0, false },
+		{ "\"databases\":{\"primary\":7,\"answering\":2},", "server", "", 0, false },
+		{ "\"databases\":{\"primary\":\"db-1\",\"answering\":-1},", "server", "", 0, false },
+		{ "\"databases\":{\"primary\":\"db-1\",\"answering\":1.5},", "server", "", 0, false },
+		/* who is no server is no witness */
+		{ "\"databases\":{\"primary\":\"db-1\",\"answering\":2},", "balancer", "", 0, false },
+	};
+
+	for (size_t i = 0; i < W_NELEM(table); i++) {
+		const struct help_report from = { .node = "server-1", .role = table[i].role, .seq = 1,
+			.members = table[i].members };
+		W_AUTO(mon_report_free) struct mon_report *report = help_report(&from);
+
+		CU_ASSERT_EQUAL(report->sight.there, table[i].there);
+		CU_ASSERT_EQUAL(report->sight.others, table[i].others);
+		CU_ASSERT_STRING_EQUAL(report->sight.primary, table[i].primary);
+	}
+}
+
+static void
 garbage(void)
 {
 	static const char *const bad[] = { "", "{", "null", "[]", "7", "\"x\"", "{}",
@@ -186,6 +228,7 @@ histograms_grow(void)
 static CU_TestInfo tests[] = {
 	{ "a whole report is understood, unknown members are not", whole_report },
 	{ "what is no report is refused with a reason", garbage },
+	{ "what a server sees of the databases is taken, or nothing", sights },
 	{ "size and depth are bounded", too_big },
 	{ "a bad metric is skipped and hides nothing else", bad_metrics_are_skipped },
 	{ "metrics beyond the limit are skipped and counted", too_many_metrics },

@@ -74,7 +74,7 @@ nothing_fires(void)
 	all_report(2, W_SEC, NULL);
 	CU_ASSERT_STRING_EQUAL(told, "");
 	CU_ASSERT_EQUAL(mon_rules_in_phase(rules, MON_PENDING), 0);
-	CU_ASSERT_EQUAL(mon_rules_count(rules), 5);
+	CU_ASSERT_EQUAL(mon_rules_count(rules), 11);
 	end();
 }
 
@@ -193,6 +193,51 @@ no_primary(void)
 }
 
 static void
+failover(void)
+{
+	struct mon_failover f = { .known = true, .degraded = "no-leader" };
+
+	begin("");
+	all_report(1, 0, NULL);
+	/* a cluster in the making */
+	mon_state_set_failover(state, &f);
+	mon_rules_judge(rules, state, NULL, T0 + W_SEC);
+	CU_ASSERT_EQUAL(mon_rules_in_phase(rules, MON_PENDING), 0);
+
+	/* it has a leader, and its followers are being cloned */
+	snprintf(f.leader, sizeof(f.leader), "db-1");
+	snprintf(f.degraded, sizeof(f.degraded), "no-quorum");
+	mon_state_set_failover(state, &f);
+	mon_rules_judge(rules, state, NULL, T0 + W_SEC);
+	CU_ASSERT_EQUAL(mon_rules_in_phase(rules, MON_PENDING), 0);
+	f.degraded[0] = '\0';
+	mon_state_set_failover(state, &f);
+
+	snprintf(f.degraded, sizeof(f.degraded), "no-spare");
+	mon_state_set_failover(state, &f);
+	for (int i = 2; i <= 12; i++)
+		all_report(i, i * W_SEC, NULL);
+	CU_ASSERT_STRING_EQUAL(told, "failover-no-spare - firing;");
+	CU_ASSERT_STRING_EQUAL(mon_rules_alert(rules, 0)->severity, "warning");
+	CU_ASSERT_STRING_EQUAL(mon_rules_alert(rules, 0)->summary,
+	    "cluster demo cannot lose one more database without a stop of writes or of failover");
+
+	told[0] = '\0';
+	f.degraded[0] = '\0';
+	f.established_at = T0 + 12 * W_SEC;
+	mon_state_set_failover(state, &f);
+	all_report(13, 13 * W_SEC, NULL);
+	CU_ASSERT_STRING_EQUAL(told, "failover-no-spare - resolved;failover-happened - firing;");
+	/* no promoter, nothing to say */
+	told[0] = '\0';
+	f = (struct mon_failover){ .degraded = "no-leader" };
+	mon_state_set_failover(state, &f);
+	all_report(14, 14 * W_SEC, NULL);
+	CU_ASSERT_STRING_EQUAL(told, "failover-happened - resolved;");
+	end();
+}
+
+static void
 ratio(void)
 {
 	begin("alerts: [{name: errors-5xx, value: ratio_5xx, threshold: 0.05, severity: info}]\n");
@@ -203,7 +248,7 @@ ratio(void)
 	all_report(3, 3 * W_SEC, HELP_REQUESTS(94, 7));
 	CU_ASSERT_STRING_EQUAL(told, "errors-5xx - firing;");
 	CU_ASSERT_STRING_EQUAL(mon_rules_alert(rules, 0)->severity, "info");
-	CU_ASSERT_EQUAL(mon_rules_count(rules), 5);
+	CU_ASSERT_EQUAL(mon_rules_count(rules), 11);
 	all_report(4, 4 * W_SEC, HELP_REQUESTS(194, 12));
 	CU_ASSERT_STRING_EQUAL(told, "errors-5xx - firing;errors-5xx - resolved;");
 	end();
@@ -318,6 +363,7 @@ static CU_TestInfo tests[] = {
 	{ "a node that fell and was started at once is told, one that was stopped is not", node_crashed },
 	{ "who was never seen is given time at first", never_seen },
 	{ "no primary fires after a second", no_primary },
+	{ "degraded states and failovers fire, but not of a cluster in the making", failover },
 	{ "few requests have no error ratio; a rule of the file replaces a default", ratio },
 	{ "a replica's lag fires when it stays", lag },
 	{ "values are the cluster's, a node's or a metric's", values },

@@ -223,10 +223,49 @@ webhook_alert(void)
 	end();
 }
 
+/* Letter by letter: these are what the feed's document promises. */
+static void
+failover(void)
+{
+	struct mon_failover f = { .known = true, .state = "steady", .leader = "db-2",
+		.why = "db-2 has \"it\"", .term = 6, .spare = true, .fresh = 3, .cohort = 3, .needed = 2,
+		.elections = 1, .switchovers = 2, .failures = 4, .last_gap = 171300, .moves = 9,
+		.last = { .time = WALL, .move = { .name = "established", .from = "electing",
+				.to = "steady", .term = 6, .node = "db-2", .took = 171300 } } };
+	W_AUTO(w_buf_fini) struct w_buf out = { 0 };
+	struct w_json json;
+
+	w_json_init(&json, &out);
+	mon_show_failover(&json, &f);
+	w_buf_char(&out, '\0');
+	CU_ASSERT_STRING_EQUAL(out.ptr,
+	    "{\"state\":\"steady\",\"term\":6,\"leader\":\"db-2\",\"paused\":false,\"spare\":true,"
+	    "\"degraded\":null,\"why\":\"db-2 has \\\"it\\\"\",\"fresh\":3,\"cohort\":3,\"needed\":2,"
+	    "\"elections\":1,\"switchovers\":2,\"failures\":4,\"last_gap_ms\":171.3,\"moves\":9,"
+	    "\"last\":{\"time\":1795341600000000,\"name\":\"established\",\"from\":\"electing\","
+	    "\"to\":\"steady\",\"term\":6,\"node\":\"db-2\",\"why\":null,\"took_ms\":171.3}}");
+
+	/* nothing is known where no promoter works, and no move was made by a young one */
+	w_buf_clear(&out);
+	f.known = false;
+	w_json_init(&json, &out);
+	mon_show_failover(&json, &f);
+	w_buf_char(&out, '\0');
+	CU_ASSERT_STRING_EQUAL(out.ptr, "null");
+	w_buf_clear(&out);
+	f = (struct mon_failover){ .known = true, .state = "looking" };
+	w_json_init(&json, &out);
+	mon_show_failover(&json, &f);
+	w_buf_char(&out, '\0');
+	CU_ASSERT_PTR_NOT_NULL(strstr(out.ptr, "\"leader\":null,"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(out.ptr, "\"last_gap_ms\":null,\"moves\":0,\"last\":null}"));
+}
+
 static CU_TestInfo tests[] = {
 	{ "the exposition is what Prometheus wants, families in one piece", exposition },
 	{ "a node's JSON knows what is not known", nodes },
 	{ "a database is fit for those servers that say so", seen_by_servers },
+	{ "what the promoter is at, and its moves, are as the feed promises", failover },
 	{ "an alert for a webhook is Alertmanager's", webhook_alert },
 	CU_TEST_INFO_NULL,
 };
