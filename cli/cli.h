@@ -75,6 +75,13 @@ int cli_certs_make(const char *dir, const char *name, const char *host, struct w
 /* ca: file or NULL. *ret_status is 0 when nothing answered. Any thread. */
 int cli_fetch(const char *url, const char *ca, w_usec timeout, struct w_buf *ret, long *ret_status);
 
+/*
+ * Ask the monitors' HTTP at a path, in the order of the cluster file: the text of the first that answers
+ * with status 200, within timeout for each. Errors: -W_EDOWN nobody does. Any thread.
+ */
+int cli_ask_monitors(const struct w_cluster *cluster, const char *path, w_usec timeout,
+    struct w_buf *ret);
+
 /* --- control.c: talking to a running `weir up` --- */
 
 /* One line there, all lines back. Errors: -W_EDOWN nobody listens in DIR. */
@@ -96,6 +103,9 @@ int cli_start_node(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_keys(int argc, char **argv);
 int cli_schema(int argc, char **argv);
+int cli_switchover(int argc, char **argv);
+int cli_pause(int argc, char **argv);
+int cli_resume(int argc, char **argv);
 int cli_watch(int argc, char **argv);
 int cli_firewall(int argc, char **argv);
 int cli_run_role(int argc, char **argv);

@@ -48,24 +48,19 @@ dir_or_default(const char *dir)
 
 /* --- what the processes are, and what the monitor knows of them --- */
 
+/* A member of what the monitors answer at a path; NULL: no monitor answers. */
 static json_t *
-monitor_nodes(const struct w_cluster *cluster)
+ask_for(const struct w_cluster *cluster, const char *path, const char *member)
 {
-	const struct w_member *monitor = w_cluster_nth(cluster, W_MONITOR, 0);
 	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
-	W_AUTO(w_free) char *url = NULL;
-	json_t *root, *nodes;
-	long status;
+	json_t *root, *found;
 
-	if (monitor == NULL || monitor->opt.monitor.http[0] == '\0')
-		return NULL;
-	url = w_xasprintf("http://%s/api/nodes", monitor->opt.monitor.http);
-	if (cli_fetch(url, NULL, FETCH_TIMEOUT, &body, &status) < 0 || status != 200)
+	if (cli_ask_monitors(cluster, path, FETCH_TIMEOUT, &body) < 0)
 		return NULL;
 	root = json_loads(body.ptr, 0, NULL);
-	nodes = json_incref(json_object_get(root, "nodes"));
+	found = json_incref(json_object_get(root, member));
 	json_decref(root);
-	return nodes;
+	return found;
 }
 
 static json_t *
@@ -105,6 +100,8 @@ describe(const struct w_member *member, const json_t *process, const json_t *see
 {
 	static const char *const copied[] = { "postgres_pid", "database", "timeline", "lag_bytes",
 		"position", "requests_per_second", "p99" };
+	/* of the agent's status to the promoter, which is null when it is not fresh */
+	static const char *const of_agent[] = { "stage", "term", "busy", "trouble" };
 	const char *process_state = json_string_value(json_object_get(process, "process"));
 	int64_t pid = json_integer_value(json_object_get(process != NULL ? process : seen, "pid"));
 	const char *state = node_state(process_state, pid, seen);
@@ -118,6 +115,12 @@ describe(const struct w_member *member, const json_t *process, const json_t *see
 		if (value != NULL && alive)
 			json_object_set(node, copied[i], value);
 	}
+	for (size_t i = 0; i < W_NELEM(of_agent); i++) {
+		json_t *value = json_object_get(seen, of_agent[i]);
+
+		if (value != NULL)
+			json_object_set(node, of_agent[i], value);
+	}
 	if (member->role == W_DATABASE && !alive)
 		json_object_set_new(node, "database", json_string("none"));
 	if (process != NULL)
@@ -125,13 +128,14 @@ describe(const struct w_member *member, const json_t *process, const json_t *see
 	return node;
 }
 
-/* {"nodes":[...]} of all members; NULL when neither weir up nor a monitor answers. */
+/* {"nodes":[...],"failover":{...}} of all members; NULL when neither weir up nor a monitor answers. */
 static json_t *
 status_of(const struct w_cluster *cluster, const char *dir)
 {
 	W_AUTO(w_buf_fini) struct w_buf answer = { 0 };
-	json_t *control = NULL, *seen = monitor_nodes(cluster);
-	json_t *nodes = json_array();
+	json_t *control = NULL, *seen = ask_for(cluster, "/api/nodes", "nodes");
+	json_t *failover = seen != NULL ? ask_for(cluster, "/api/cluster", "cluster") : NULL;
+	json_t *nodes = json_array(), *root = NULL;
 
 	if (cli_control(dir, "status\n", &answer, NULL) == W_OK)
 		control = json_loads(answer.ptr, 0, NULL);
@@ -142,13 +146,71 @@ status_of(const struct w_cluster *cluster, const char *dir)
 		json_array_append_new(nodes,
 		    describe(member, process, find_named(seen, member->name)));
 	}
-	if (control == NULL && seen == NULL) {
-		json_decref(nodes);
-		nodes = NULL;
-	}
+	if (control != NULL || seen != NULL)
+		root = json_pack("{s:O, s:O?}", "nodes", nodes, "failover",
+		    json_object_get(failover, "failover"));
+	json_decref(nodes);
+	json_decref(failover);
 	json_decref(control);
 	json_decref(seen);
-	return nodes != NULL ? json_pack("{s:o}", "nodes", nodes) : NULL;
+	return root;
+}
+
+static const char *
+text_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+/* "failover: steady, db-2 leads term 5; degraded: no-spare", and the last move. */
+static void
+print_failover(const json_t *failover)
+{
+	const json_t *last = json_object_get(failover, "last");
+	const char *leader = text_of(failover, "leader"), *degraded = text_of(failover, "degraded");
+	const char *node = text_of(last, "node"), *why = text_of(last, "why");
+	long long term = json_integer_value(json_object_get(failover, "term"));
+	const json_t *took = json_object_get(last, "took_ms");
+
+	if (!json_is_object(failover))
+		return;
+	printf("failover: %s, ", text_of(failover, "state"));
+	if (leader != NULL)
+		printf("%s leads term %lld", leader, term);
+	else
+		printf("nobody leads");
+	if (json_is_true(json_object_get(failover, "paused")))
+		printf(", paused");
+	if (degraded != NULL && strcmp(degraded, "paused") != 0)
+		printf("; degraded: %s", degraded);
+	if (json_is_object(last)) {
+		printf("; last: %s", text_of(last, "name"));
+		printf("%s%s%s%s", node != NULL ? " " : "", node != NULL ? node : "",
+		    why != NULL ? ", " : "", why != NULL ? why : "");
+		if (json_is_number(took))
+			printf(", took %.0f ms", json_number_value(took));
+	}
+	putchar('\n');
+}
+
+static void
+print_database(const json_t *node)
+{
+	const char *stage = text_of(node, "stage"), *busy = text_of(node, "busy");
+	const char *trouble = text_of(node, "trouble");
+	json_t *lag = json_object_get(node, "lag_bytes");
+
+	printf(" %s timeline %lld", text_of(node, "database"),
+	    (long long)json_integer_value(json_object_get(node, "timeline")));
+	if (json_is_number(lag))
+		printf(" lag %lld bytes", (long long)json_number_value(lag));
+	if (stage != NULL)
+		printf(", %s term %lld", stage,
+		    (long long)json_integer_value(json_object_get(node, "term")));
+	if (busy != NULL)
+		printf(", %s", busy);
+	if (trouble != NULL)
+		printf(", trouble: %s", trouble);
 }
 
 static void
@@ -157,20 +219,13 @@ print_status(const json_t *root)
 	json_t *node;
 	size_t i;
 
+	print_failover(json_object_get(root, "failover"));
 	printf("%-14s %-10s %8s  %-9s %s\n", "NODE", "ROLE", "PID", "STATE", "");
 	json_array_foreach(json_object_get(root, "nodes"), i, node) {
-		const char *database = json_string_value(json_object_get(node, "database"));
-		json_t *lag = json_object_get(node, "lag_bytes");
-
-		printf("%-14s %-10s %8lld  %-9s", json_string_value(json_object_get(node, "name")),
-		    json_string_value(json_object_get(node, "role")),
-		    (long long)json_integer_value(json_object_get(node, "pid")),
-		    json_string_value(json_object_get(node, "state")));
-		if (database != NULL)
-			printf(" %s timeline %lld", database,
-			    (long long)json_integer_value(json_object_get(node, "timeline")));
-		if (json_is_number(lag))
-			printf(" lag %lld bytes", (long long)json_number_value(lag));
+		printf("%-14s %-10s %8lld  %-9s", text_of(node, "name"), text_of(node, "role"),
+		    (long long)json_integer_value(json_object_get(node, "pid")), text_of(node, "state"));
+		if (text_of(node, "database") != NULL)
+			print_database(node);
 		putchar('\n');
 	}
 }

@@ -65,6 +65,7 @@ cli__up_endpoints(const struct up *up, struct w_fault *fault)
 	if (monitor != NULL) {
 		add_url(&json, "monitor", "http", monitor->opt.monitor.http, true);
 		add_url(&json, "feed", "tcp", monitor->opt.monitor.feed, false);
+		add_url(&json, "control", "tcp", monitor->opt.monitor.control, false);
 	}
 	w_json_key(&json, "balancers");
 	add_members(&json, cluster, W_BALANCER);

@@ -40,3 +40,21 @@ cli_fetch(const char *url, const char *ca, w_usec timeout, struct w_buf *ret, lo
 		ret->len--;
 	return code == CURLE_OK ? W_OK : -W_EDOWN;
 }
+
+int
+cli_ask_monitors(const struct w_cluster *cluster, const char *path, w_usec timeout, struct w_buf *ret)
+{
+	const struct w_member *monitor;
+
+	for (unsigned i = 0; (monitor = w_cluster_nth(cluster, W_MONITOR, i)) != NULL; i++) {
+		W_AUTO(w_free) char *url = w_xasprintf("http://%s%s", monitor->opt.monitor.http, path);
+		long status;
+
+		if (monitor->opt.monitor.http[0] == '\0')
+			continue;
+		w_buf_clear(ret);
+		if (cli_fetch(url, NULL, timeout, ret, &status) == W_OK && status == 200)
+			return W_OK;
+	}
+	return -W_EDOWN;
+}

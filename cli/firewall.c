@@ -54,7 +54,8 @@ openings_of(const struct w_member *node, struct opening ret[4])
 		ret[1] = (struct opening){ "feed, keys decide who may subscribe", mon->feed, 1, REACH_WORLD };
 		ret[2] = (struct opening){ "page and metrics, from nodes of the cluster and admin", mon->http, 1,
 			REACH_NODES };
-		return 3;
+		ret[3] = (struct opening){ "promoter, from databases and admin", mon->control, 1, REACH_DATABASES };
+		return 4;
 	}
 }
 
@@ -162,8 +163,8 @@ static const char rules_head[] =
     "table inet weir_%s\n"
     "delete table inet weir_%s\n"
     "table inet weir_%s {\n"
-    "\tset admin4 { type ipv4_addr; flags interval; comment \"hosts of operators: SSH, page, metrics\"; }\n"
-    "\tset admin6 { type ipv6_addr; flags interval; comment \"hosts of operators: SSH, page, metrics\"; }\n"
+    "\tset admin4 { type ipv4_addr; flags interval; comment \"hosts of operators: SSH, page, metrics, promoter\"; }\n"
+    "\tset admin6 { type ipv6_addr; flags interval; comment \"hosts of operators: SSH, page, metrics, promoter\"; }\n"
     "\tset busy4 { type ipv4_addr; flags dynamic; size 65535; timeout 1m; }\n"
     "\tset busy6 { type ipv6_addr; flags dynamic; size 65535; timeout 1m; }\n"
     "\tchain input {\n"
@@ -205,6 +206,20 @@ check_numeric(const struct w_cluster *cluster)
 	return CLI_DONE;
 }
 
+/* Operators come from hosts that no cluster file names. */
+static void
+print_admin(struct w_buf *out, const char *addr)
+{
+	char host[256];
+	unsigned port;
+
+	if (w_addr_split(addr, host, sizeof(host), &port) == W_OK)
+		w_buf_printf(out,
+		    "\t\tip saddr @admin4 tcp dport %u accept\n"
+		    "\t\tip6 saddr @admin6 tcp dport %u accept\n",
+		    port, port);
+}
+
 static int
 make_rules(const struct w_cluster *cluster, const struct w_member *node, struct w_buf *out)
 {
@@ -221,14 +236,8 @@ make_rules(const struct w_cluster *cluster, const struct w_member *node, struct 
 	for (size_t i = 0; rc == CLI_DONE && i < count; i++)
 		rc = print_opening(out, cluster, &openings[i]);
 	if (node->role == W_MONITOR) {
-		char host[256];
-		unsigned port;
-
-		if (w_addr_split(node->opt.monitor.http, host, sizeof(host), &port) == W_OK)
-			w_buf_printf(out,
-			    "\t\tip saddr @admin4 tcp dport %u accept\n"
-			    "\t\tip6 saddr @admin6 tcp dport %u accept\n",
-			    port, port);
+		print_admin(out, node->opt.monitor.http);
+		print_admin(out, node->opt.monitor.control);
 	}
 	w_buf_text(out, rules_tail);
 	return rc;

@@ -10,6 +10,7 @@ noinst_LIBRARIES += %D%/libcli.a
 	%D%/control.c \
 	%D%/database.c \
 	%D%/endpoints.c \
+	%D%/failover.c \
 	%D%/fetch.c \
 	%D%/firewall.c \
 	%D%/up.c \

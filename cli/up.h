@@ -52,6 +52,7 @@ struct up {
 	bool stopping;
 	int status;      /* exit status */
 	unsigned phase;  /* of stopping */
+	const struct w_member *leader; /* the database that is stopped before the others */
 	uv_signal_t signals[3];
 	uv_pipe_t control;
 	bool control_open;

@@ -26,6 +26,7 @@
 #define PORT_MONITOR 90
 #define PORT_FEED 91
 #define PORT_COLLECT 92
+#define PORT_CONTROL 93
 #define PORT_SERVER 101
 #define PORT_DATABASE 301
 #define PORT_LINK 600
@@ -252,15 +253,15 @@ write_cluster(const struct up *up, const char *path, struct w_fault *fault)
 	    "# Made by weir up; yours to edit: it is read again at the next start. See weir-cluster(5).\n"
 	    "cluster:\n  name: demo\n  keys: keys\n  database: weir\n  database_ca: ca.pem\n"
 	    "  rw_password: secrets/rw\n  ro_password: secrets/ro\n  agent_password: secrets/agent\n"
-	    "  quorum: %u\n",
+	    "  quorum: %u\n  failover: builtin\n",
 	    up->args.replicas > 0 ? 1u : 0u);
 	plan_balancers(up, &out);
 	plan_servers(up, &out, &modules);
 	plan_databases(up, &out, data);
 	w_buf_printf(&out,
 	    "\nmonitors:\n  - name: monitor-1\n    http: \"127.0.0.1:%u\"\n    feed: \"127.0.0.1:%u\"\n"
-	    "    collect: \"127.0.0.1:%u\"\n",
-	    base + PORT_MONITOR, base + PORT_FEED, base + PORT_COLLECT);
+	    "    collect: \"127.0.0.1:%u\"\n    control: \"127.0.0.1:%u\"\n",
+	    base + PORT_MONITOR, base + PORT_FEED, base + PORT_COLLECT, base + PORT_CONTROL);
 	w_buf_text(&out, plan_alerts);
 	return cli_write_file(path, w_buf_get(&out), 0644, fault);
 }

@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -214,23 +215,48 @@ cli__up_procs_start(struct up *up)
 	}
 }
 
-/* --- the end: balancers first, so that no request comes any more; the monitor sees it all --- */
+/*
+ * --- the end: balancers first, so that no request comes any more; monitors before databases, so that no
+ * promoter takes the end of one for a failure and elects another
+ */
 
 struct phase {
 	enum w_role role;
-	bool replicas; /* of W_DATABASE: all but the first */
+	bool followers; /* of W_DATABASE: all but the leader */
 };
 
-/* The primary before its replicas: it waits until they have its last WAL. */
+/* The leader before its followers: it waits until they have its last WAL. */
 static const struct phase phases[] = {
-	{ W_BALANCER, false }, { W_SERVER, false }, { W_DATABASE, false }, { W_DATABASE, true }, { W_MONITOR, false },
+	{ W_BALANCER, false }, { W_SERVER, false }, { W_MONITOR, false }, { W_DATABASE, false },
+	{ W_DATABASE, true },
 };
+
+#define LEADER_TIMEOUT W_SEC
+
+/* Who leads, says a monitor as long as there is one; the cluster's first database when none does. */
+static void
+find_leader(struct up *up)
+{
+	const struct w_member *first = w_cluster_nth(up->cluster, W_DATABASE, 0);
+	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
+	json_t *root = NULL;
+	const char *name;
+
+	if (cli_ask_monitors(up->cluster, "/api/cluster", LEADER_TIMEOUT, &body) == W_OK)
+		root = json_loads(body.ptr, 0, NULL);
+	name = json_string_value(json_object_get(json_object_get(json_object_get(root, "cluster"), "failover"), "leader"));
+	if (name != NULL)
+		up->leader = w_cluster_find(up->cluster, w_view_of(name));
+	if (up->leader == NULL)
+		up->leader = first;
+	json_decref(root);
+}
 
 static bool
 in_phase(const struct up_proc *proc, const struct phase *phase)
 {
 	return proc->member->role == phase->role &&
-	    (phase->role != W_DATABASE || (proc->member->index > 0) == phase->replicas);
+	    (phase->role != W_DATABASE || (proc->member != proc->up->leader) == phase->followers);
 }
 
 /* Stop what belongs to the phase; true while something of it still runs. */
@@ -265,5 +291,6 @@ cli__up_procs_stop(struct up *up)
 	if (up->stopping)
 		return;
 	up->stopping = true;
+	find_leader(up);
 	stop_next(up);
 }

@@ -1,7 +1,7 @@
 /*
  * When does everything really serve? A thread asks as a user would: the schema is loaded through
- * the primary, the monitor says that every node is up, and every server and every balancer
- * answers a request that reads from a database.
+ * the primary, the monitor says that every node is up and that every database leads or follows as the
+ * promoter wants it, and every server and every balancer answers a request that reads from a database.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -105,26 +105,77 @@ node_up(struct up *up, json_t *nodes, const struct w_member *member)
 	return false;
 }
 
+static json_t *
+ask(struct up *up, const char *path)
+{
+	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
+
+	if (cli_ask_monitors(up->cluster, path, FETCH_TIMEOUT, &body) == W_OK)
+		return json_loads(body.ptr, 0, NULL);
+	waiting_for(up, "a monitor to answer at %s", path);
+	return NULL;
+}
+
+static bool
+has_monitor(const struct up *up)
+{
+	const struct w_member *monitor = w_cluster_nth(up->cluster, W_MONITOR, 0);
+
+	return monitor != NULL && monitor->opt.monitor.http[0] != '\0';
+}
+
 static bool
 nodes_up(struct up *up)
 {
-	const struct w_member *monitor = w_cluster_nth(up->cluster, W_MONITOR, 0);
-	W_AUTO(w_free) char *url = NULL;
-	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
 	json_t *root;
-	long status;
-	bool all = true;
+	bool all;
 
-	if (monitor == NULL || monitor->opt.monitor.http[0] == '\0')
+	if (!has_monitor(up))
 		return true;
-	url = w_xasprintf("http://%s/api/nodes", monitor->opt.monitor.http);
-	if (cli_fetch(url, NULL, FETCH_TIMEOUT, &body, &status) < 0 || status != 200) {
-		waiting_for(up, "the monitor to answer at %s", url);
-		return false;
-	}
-	root = json_loads(body.ptr, 0, NULL);
+	root = ask(up, "/api/nodes");
+	all = root != NULL;
 	for (size_t i = 0; all && i < up->cluster->member_count; i++)
 		all = node_up(up, json_object_get(root, "nodes"), &up->cluster->members[i]);
+	json_decref(root);
+	return all;
+}
+
+/* Following is streaming: what has just been cloned may still be reading. */
+static bool
+agent_settled(struct up *up, const json_t *agent)
+{
+	const json_t *status = json_object_get(agent, "status");
+	const char *stage = json_string_value(json_object_get(status, "stage"));
+	const char *busy = json_string_value(json_object_get(status, "busy"));
+
+	if (json_is_true(json_object_get(agent, "fresh")) && stage != NULL && busy == NULL &&
+	    (strcmp(stage, "leading") == 0 ||
+		(strcmp(stage, "following") == 0 && json_is_true(json_object_get(status, "streaming")))))
+		return true;
+	waiting_for(up, "%s, which is %s%s%s", json_string_value(json_object_get(agent, "node")),
+	    stage != NULL ? stage : "not heard of", busy != NULL ? ", " : "", busy != NULL ? busy : "");
+	return false;
+}
+
+static bool
+databases_settled(struct up *up)
+{
+	const json_t *failover, *agent;
+	json_t *root;
+	bool all;
+	size_t i;
+
+	if (!has_monitor(up))
+		return true;
+	root = ask(up, "/api/failover");
+	failover = json_object_get(root, "failover");
+	/* null: somebody else decides */
+	all = json_is_null(failover) || json_is_string(json_object_get(failover, "leader"));
+	if (root != NULL && !all)
+		waiting_for(up, "a database that leads");
+	if (json_is_object(failover))
+		json_array_foreach(json_object_get(root, "agents"), i, agent)
+			all = all && agent_settled(up, agent);
 	json_decref(root);
 	return all;
 }
@@ -184,7 +235,7 @@ wait_main(void *arg)
 	struct up *up = w_typed(arg, UP_MAGIC);
 
 	if (wait_until(up, schema_loaded) && wait_until(up, schema_everywhere) &&
-	    wait_until(up, nodes_up) && wait_until(up, all_answer))
+	    wait_until(up, nodes_up) && wait_until(up, databases_settled) && wait_until(up, all_answer))
 		w_loop_call(&up->loop, up->serving, up);
 	return NULL;
 }

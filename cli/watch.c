@@ -123,13 +123,28 @@ print_event(const json_t *message, const json_t *event)
 }
 
 static void
+print_move(const json_t *message, const json_t *move)
+{
+	const char *why = text_of(move, "why", NULL);
+
+	print_time(message);
+	printf("%-14s failover %s, term %s, %s -> %s", text_of(move, "node", "-"),
+	    text_of(move, "name", "?"), number_of(move, "term", 1, "%.0f"), text_of(move, "from", "?"),
+	    text_of(move, "to", "?"));
+	if (json_is_number(json_object_get(move, "took_ms")))
+		printf(", took %s ms", number_of(move, "took_ms", 1, "%.0f"));
+	printf("%s%s\n", why != NULL ? ": " : "", why != NULL ? why : "");
+}
+
+static void
 print_text(const json_t *message)
 {
 	static const struct {
 		const char *member;
 		void (*print)(const json_t *message, const json_t *object);
 	} kinds[] = { { "node", print_node }, { "nodes", print_node }, { "cluster", print_cluster },
-		{ "alert", print_alert }, { "alerts", print_alert }, { "event", print_event } };
+		{ "alert", print_alert }, { "alerts", print_alert }, { "event", print_event },
+		{ "move", print_move } };
 
 	for (size_t i = 0; i < W_NELEM(kinds); i++) {
 		const json_t *member = json_object_get(message, kinds[i].member), *item;
@@ -153,7 +168,7 @@ zmq_failed(const char *what)
 static int
 subscribe(struct watch *watch, int argc, char **argv)
 {
-	static const char *const eyes[] = { "node.", "alert.", "event" };
+	static const char *const eyes[] = { "node.", "alert.", "event", "failover" };
 	int rc = 0;
 
 	for (int i = 1; i < argc; i++)

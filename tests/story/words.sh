@@ -159,7 +159,7 @@ pick_ports() {
 
 	for try in $(seq 50); do
 		port_base=$((10000 + (RANDOM % 44) * 500))
-		for port in 443 80 90 91 92 101 102 301 302 303 600 601; do
+		for port in 443 80 90 91 92 93 101 102 301 302 303 600 601; do
 			port_free $((port_base + port)) || continue 2
 		done
 		return 0
