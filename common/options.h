@@ -77,7 +77,7 @@
 	X(fiber_stack,    bytes, "256KiB",  65536, 16777216, RESTART, "Stack of a fiber; only touched pages take memory.") \
 	X(read_lanes,     uint,  "2",       1, 64, RESTART, "Pipelined read connections per worker and database node.") \
 	X(read_depth,     uint,  "128",     1, 10000, RELOAD, "Reads in flight on one lane.")                \
-	X(write_lanes,    uint,  "16",      1, 1000, RESTART, "Write connections per worker.")               \
+	X(write_lanes,    uint,  "16",      1, 1000, RESTART, "Write connections per worker to the primary; one waits at each replica.")               \
 	X(query_timeout,  usec,  "10s",     1000, 86400000000, RELOAD, "Longest time of one statement; the request's deadline may be earlier.") \
 	X(max_rows_bytes, bytes, "16MiB",   65536, 1073741824, RELOAD, "Size of one result kept in memory.") \
 	X(db_queue,       uint,  "4096",    1, 1000000, RELOAD, "Statements that wait for a lane, per worker.") \

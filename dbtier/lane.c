@@ -219,7 +219,8 @@ on_dialed(void *arg, PGconn *conn, const char *why)
 	struct dbt__pool *pool = lane->pool;
 
 	lane->conn = conn;
-	if (conn != NULL && pool->class == DBT__WRITE && is_on(conn, "in_hot_standby"))
+	if (conn != NULL && pool->class == DBT__WRITE && is_on(conn, "in_hot_standby") &&
+	    lane->worker->roles[pool->node] == DBT_PRIMARY)
 		why = "a write lane to a standby";
 	else if (conn != NULL && (PQsetnonblocking(conn, 1) < 0 ||
 	    dbt__channel_open(&lane->channel, conn) < 0))

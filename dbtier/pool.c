@@ -12,9 +12,9 @@
  * so only while what is known of it is young: a process that was frozen together with a primary would
  * else read from it after it was succeeded. A write needs no such care, for nobody acknowledges it.
  *
- * Who is about to be primary gets a few write lanes as soon as it is no standby any more, for those that are
- * held: they are open when it comes in force. A spare session on every standby would gain as much as
- * that on the way from one to the other, and cost a connection per worker and node for good.
+ * Every replica has a write lane that waits for its promotion, since to open one (TLS, SCRAM, a new process)
+ * takes longest when a node has just been promoted and all want to. Who is about to be primary gets a
+ * few more as soon as it is no standby any more, for those that are held.
  */
 #include "dbtier/topology.h"
 #include "dbtier/worker.h"
@@ -344,6 +344,9 @@ dbt__pools_fill(struct dbt_worker *worker)
 		struct dbt__pool *pool = &worker->pools[worker->replicas[i]][DBT__READ];
 
 		while (may_dial(pool) && pool->dialing < DIALS_AT_ONCE)
+			dbt__lane_dial(pool);
+		pool = &worker->pools[worker->replicas[i]][DBT__WRITE];
+		if (pool->count == 0 && may_dial(pool))
 			dbt__lane_dial(pool);
 	}
 }

@@ -84,8 +84,9 @@ follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_topology *to
 {
 	const struct dbt_node *node = &topology->nodes[i];
 	struct dbt__pool *pools = worker->pools[i];
-	bool back = worker->roles[i] <= DBT_DOWN && node->role >= DBT_PRIMARY;
-	bool rises = worker->roles[i] != DBT_PRIMARY && node->role == DBT_PRIMARY;
+	enum dbt_role was = worker->roles[i];
+	bool back = was <= DBT_DOWN && node->role >= DBT_PRIMARY;
+	bool rises = was != DBT_PRIMARY && node->role == DBT_PRIMARY;
 	bool silent = node->doubted && !worker->silent[i];
 	const char *end = end_of(topology, node);
 
@@ -101,9 +102,9 @@ follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_topology *to
 	}
 	/*
 	 * Without its standbys, silent, draining: it is still the primary of what is in flight. And who is
-	 * about to be primary has lanes that wait for that.
+	 * about to be primary, or may be one day, has lanes that wait for that.
 	 */
-	if (topology->heir != (int)i)
+	if (topology->heir != (int)i && (node->role != DBT_REPLICA || was == DBT_PRIMARY))
 		lose_pool(&pools[DBT__WRITE], "no longer the primary in force");
 }
 

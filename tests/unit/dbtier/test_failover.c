@@ -313,6 +313,8 @@ a_frozen_primary_is_succeeded(void)
 	w_usec slowest = 0;
 
 	CU_ASSERT_FATAL(bench_until(&bench, all_fit, 10 * W_SEC));
+	/* it waits for that */
+	CU_ASSERT(bench.worker->pools[1][DBT__WRITE].count == 1);
 	for (unsigned i = 0; i < CALLS; i++)
 		calls[i] = (struct call){ .kind = (enum kind)(i % 6),
 			.after = i < 24 ? 50 * W_MSEC : (w_usec)i * 20 * W_MSEC };
