@@ -414,7 +414,7 @@ dbt__leader_well(struct dbt_promoter *p)
 }
 
 int
-dbt__doubt(struct dbt_promoter *p, bool ripe)
+dbt__doubt_of(struct dbt_promoter *p, bool ripe)
 {
 	for (unsigned i = 0; i < DBT__DOUBT_COUNT; i++) {
 		w_usec wait = doubts[i].wait + p->config.turn * DBT__TURN;

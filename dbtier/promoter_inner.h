@@ -148,7 +148,7 @@ bool dbt__leader_well(struct dbt_promoter *p);
 /* Its agent says that its PostgreSQL is a running primary. */
 bool dbt__leader_up(struct dbt_promoter *p);
 /* The first doubt that holds, -1: none. ripe: that has held for its time. */
-int dbt__doubt(struct dbt_promoter *p, bool ripe);
+int dbt__doubt_of(struct dbt_promoter *p, bool ripe);
 const char *dbt__doubt_text(int doubt);
 
 /* How many could answer a prepare with a position; the place except is not counted. */
@@ -186,6 +186,6 @@ void dbt__start_over(struct dbt_promoter *p);
 
 void dbt__run_orders(struct dbt_promoter *p);
 /* Why it has refused the order that it was told last; NULL: it has not. */
-const char *dbt__refused(const struct dbt__place *place);
+const char *dbt__refusal(const struct dbt__place *place);
 
 #endif

@@ -54,7 +54,7 @@ ev_untouched(struct dbt_promoter *p)
 static bool
 ev_well(struct dbt_promoter *p)
 {
-	return dbt__leader_well(p) && dbt__doubt(p, false) < 0;
+	return dbt__leader_well(p) && dbt__doubt_of(p, false) < 0;
 }
 
 /* Another leader than the one told of last, or the same one in another term. */
@@ -73,7 +73,7 @@ ev_none(struct dbt_promoter *p)
 static bool
 ev_doubt(struct dbt_promoter *p)
 {
-	int doubt = dbt__doubt(p, false);
+	int doubt = dbt__doubt_of(p, false);
 
 	if (doubt >= 0)
 		detail(p, "%s", dbt__doubt_text(doubt));
@@ -84,7 +84,7 @@ ev_doubt(struct dbt_promoter *p)
 static bool
 ev_doubted(struct dbt_promoter *p)
 {
-	int doubt = dbt__doubt(p, true);
+	int doubt = dbt__doubt_of(p, true);
 
 	if (doubt >= 0)
 		detail(p, "%s", dbt__doubt_text(doubt));
@@ -94,7 +94,7 @@ ev_doubted(struct dbt_promoter *p)
 static bool
 ev_calm(struct dbt_promoter *p)
 {
-	return p->leader >= 0 && dbt__doubt(p, false) < 0;
+	return p->leader >= 0 && dbt__doubt_of(p, false) < 0;
 }
 
 static bool
@@ -139,7 +139,7 @@ is_early(struct dbt_promoter *p)
 static bool
 ev_ripe(struct dbt_promoter *p)
 {
-	int doubt = dbt__doubt(p, true);
+	int doubt = dbt__doubt_of(p, true);
 
 	if (doubt < 0 || p->paused || others_election(p))
 		return false;
@@ -159,7 +159,7 @@ ev_leaderless(struct dbt_promoter *p)
 static bool
 ev_hopeless(struct dbt_promoter *p)
 {
-	if (is_early(p) || (p->leader >= 0 && dbt__doubt(p, true) < 0))
+	if (is_early(p) || (p->leader >= 0 && dbt__doubt_of(p, true) < 0))
 		return false;
 	if (p->paused)
 		detail(p, "paused");
@@ -340,7 +340,7 @@ ev_winner_out(struct dbt_promoter *p)
 static bool
 ev_promote_late(struct dbt_promoter *p)
 {
-	const char *refused = dbt__refused(&p->places[p->winner]);
+	const char *refused = dbt__refusal(&p->places[p->winner]);
 
 	detail(p, "%s", refused != NULL ? refused : "it has not taken it");
 	return dbt__past(p, p->since + DBT__ELECTION);
@@ -431,7 +431,7 @@ static void
 act_suspect(struct dbt_promoter *p)
 {
 	if (p->began == 0)
-		p->began = p->doubts[dbt__doubt(p, false)];
+		p->began = p->doubts[dbt__doubt_of(p, false)];
 	drop_errand(p, true, "the leader is in doubt: %s", p->detail);
 }
 

@@ -9,7 +9,7 @@
 static const struct dbt__told nothing = { .kind = DBT_ORDER_COUNT };
 
 const char *
-dbt__refused(const struct dbt__place *place)
+dbt__refusal(const struct dbt__place *place)
 {
 	bool this = place->told.kind != DBT_ORDER_COUNT && place->status.order == place->told.id;
 
@@ -180,7 +180,7 @@ send_order(struct dbt_promoter *p, int at, struct dbt__told *told)
 static void
 tell(struct dbt_promoter *p, int at, struct dbt__told *last, struct dbt__told want)
 {
-	w_usec repeat = dbt__refused(&p->places[at]) != NULL ? REFUSED_REPEAT : DBT__REPEAT;
+	w_usec repeat = dbt__refusal(&p->places[at]) != NULL ? REFUSED_REPEAT : DBT__REPEAT;
 
 	if (want.kind == DBT_ORDER_COUNT) {
 		last->kind = DBT_ORDER_COUNT;

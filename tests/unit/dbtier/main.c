@@ -9,12 +9,12 @@ main(void)
 		control_suites,
 		promise_suites,
 		promoter_suites,
+		promoter_doubt_suites,
 		topology_live_suites,
 		live_suites,
 		promises_suites,
 		meetings_suites,
 		failover_suites,
-		promoter_doubt_suites,
 		agent_live_suites,
 		NULL
 	};
@@ -23,6 +23,7 @@ main(void)
 		control_suites,
 		promise_suites,
 		promoter_suites,
+		promoter_doubt_suites,
 		NULL
 	};
 	const char *missing = fixture_missing();
