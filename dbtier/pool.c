@@ -140,6 +140,20 @@ dbt__is_trusted(const struct dbt_worker *worker, int node)
 	return false;
 }
 
+/*
+ * Has its client seen a timeline that we have not? Then there is a primary that we do not know, unless
+ * the client makes it up, or has it of another life of the cluster.
+ */
+static bool
+is_ahead(const struct dbt_worker *worker, const struct dbt__job *job, int primary)
+{
+	if (job->after.lsn == 0 || worker->loop->now - job->start >= DBT__AHEAD ||
+	    job->after.timeline <= dbt_topology_get(worker->dbt)->nodes[primary].timeline)
+		return false;
+	dbt__suspect(worker->dbt, (unsigned)primary);
+	return true;
+}
+
 /* The primary that may run it, -1: there is none now. */
 static int
 primary_for(const struct dbt_worker *worker, const struct dbt__job *job)
@@ -149,7 +163,8 @@ primary_for(const struct dbt_worker *worker, const struct dbt__job *job)
 
 	if (job->intent == DBT_WRITE)
 		return worker->write_primary;
-	return primary >= 0 && dbt__is_trusted(worker, primary) ? primary : -1;
+	return primary >= 0 && !is_ahead(worker, job, primary) &&
+	    dbt__is_trusted(worker, primary) ? primary : -1;
 }
 
 static struct offer

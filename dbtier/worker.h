@@ -46,6 +46,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then the lane ends */
 #define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
 #define DBT__GUARD_PAUSE (20 * W_MSEC) /* a node that was not far enough is not asked for so long */
+#define DBT__AHEAD (2 * W_SEC) /* a position of a timeline that nobody knows is waited for so long */
 #define DBT__NAME_SIZE 64 /* PostgreSQL cuts names at 63 bytes */
 #define DBT__UNNAMED UINT_MAX
 #define DBT__TRIES 3                /* runs of a read; a write that surely was not run goes on */
