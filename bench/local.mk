@@ -11,4 +11,4 @@ noinst_PROGRAMS += %D%/free_ports %D%/idle_client %D%/peer_http %D%/peer_pool
 %C%_peer_pool_SOURCES = %D%/peer_pool.c %D%/peer.c %D%/peer.h
 %C%_peer_pool_LDADD = $(MHD_LIBS) $(PQ_LIBS)
 
-EXTRA_DIST += %D%/db %D%/edge %D%/idle %D%/lib.sh
+EXTRA_DIST += %D%/db %D%/edge %D%/failover %D%/idle %D%/lib.sh

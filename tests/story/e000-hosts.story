@@ -46,7 +46,7 @@ if can_slow_links; then
 	check "db-3 reaches db-1, later" reaches db-3 db-1
 	when slow-link db-3 0
 else
-	ok "# SKIP this kernel cannot delay packets (netem)"
+	skip "slow links" "this kernel cannot delay packets (netem)"
 fi
 goes_on "cuts"
 

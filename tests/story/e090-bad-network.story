@@ -24,7 +24,7 @@ if can_slow_links; then
 	mark calm
 	whole
 else
-	ok "# SKIP this kernel cannot delay packets (netem)"
+	skip "slow links" "this kernel cannot delay packets (netem)"
 fi
 
 fault flapping

@@ -76,6 +76,11 @@ not_ok() {
 	echo "not ok $tap_count - $*"
 }
 
+skip() { # "sentence" WHY
+	tap_count=$((tap_count + 1))
+	echo "ok $tap_count - $1 # SKIP $2"
+}
+
 note() {
 	# shellcheck disable=SC2001
 	echo "$*" | sed 's/^/# /'
