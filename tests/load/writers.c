@@ -205,7 +205,9 @@ print_writers(const struct writers *all)
 	} columns[] = { { "requests", (int64_t)all->requests }, { "ok", (int64_t)all->ok },
 		{ "failed", (int64_t)all->failed }, { "unanswered", (int64_t)all->unanswered },
 		{ "repeats", (int64_t)all->repeats }, { "replayed", (int64_t)all->replayed },
-		{ "worst_ms", all->worst / W_MSEC }, { "gap_ms", all->gap / W_MSEC } };
+		{ "worst_ms", all->worst / W_MSEC }, { "gap_ms", all->gap / W_MSEC },
+		/* Since 1970, so that the log's times can be compared with those of other logs. */
+		{ "began_ms", (w_wall() - (w_now() - all->load.began)) / W_MSEC } };
 
 	load_result(&json, &out, "writers");
 	for (size_t i = 0; i < W_NELEM(columns); i++) {
