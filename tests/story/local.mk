@@ -27,7 +27,9 @@ STORY_TESTS += \
 	%D%/e070-two-fail.story \
 	%D%/e080-promoter-dies.story \
 	%D%/e090-bad-network.story \
-	%D%/e100-full-disk.story
+	%D%/e100-full-disk.story \
+	%D%/x010-patroni.story \
+	%D%/x020-pg-auto-failover.story
 
 # Those that have a long form, WEIR_STORY_LONG=1.
 LONG_TESTS = \
@@ -49,6 +51,7 @@ LONG_TESTS = \
 	%D%/e090-bad-network.story
 
 STORY_FILES = \
+	%D%/external.sh \
 	%D%/net.sh \
 	%D%/run \
 	%D%/words.sh
