@@ -8,6 +8,7 @@ include tests/house/local.mk
 include tests/story/local.mk
 include tests/fuzz/local.mk
 include tests/load/local.mk
+include tests/model/local.mk
 include tests/fresh/local.mk
 
 TESTS = $(HOUSE_TESTS) $(UNIT_TESTS) $(FUZZ_TESTS) $(STORY_TESTS)

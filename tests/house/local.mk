@@ -3,6 +3,7 @@ HOUSE_TESTS += \
 	%D%/generated.sh \
 	%D%/length.sh \
 	%D%/listed.sh \
+	%D%/moves.sh \
 	%D%/prefixes.sh \
 	%D%/rooms.sh \
 	%D%/shell.sh \
