@@ -14,4 +14,5 @@ protocoldir = $(docdir)/protocol
 dist_protocol_DATA = \
 	%D%/protocol/01-link.md \
 	%D%/protocol/02-feed.md \
-	%D%/protocol/03-promises.md
+	%D%/protocol/03-promises.md \
+	%D%/protocol/04-failover.md
