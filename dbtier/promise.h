@@ -20,6 +20,7 @@ struct dbt__standing {
 	bool running;  /* PostgreSQL runs, in whatever state */
 	bool settled;  /* fenced, and its position will not change */
 	bool has_data;
+	uint32_t timeline; /* of the end of its WAL, which may be higher than the promised term; 0: no data */
 };
 
 /*
