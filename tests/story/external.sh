@@ -97,6 +97,9 @@ kill_external() {
 	unset "external_pids[$name]"
 	# shellcheck disable=SC2086
 	[ -z "$pids" ] || kill -9 $pids 2>/dev/null
+	for name in $pids; do
+		eventually 5 gone "$name"
+	done
 }
 
 external_clean() {

@@ -124,7 +124,7 @@ for node in "${nodes[@]}"; do
 	[ "$node" = "$leader" ] || alive=$node
 done
 start_member "$leader"
-check "the killed one is back as a standby" eventually 30 settled "$alive" 3
+check "the killed one is back as a standby" eventually 60 settled "$alive" 3
 
 check "the writers come to their end" end_load
 leader=$(leader_of "$alive")
