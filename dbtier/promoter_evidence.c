@@ -357,7 +357,8 @@ static bool
 is_cut_off(struct dbt_promoter *p, const struct voices *voices)
 {
 	/* Without its quorum it is in force nowhere, and that is another doubt. */
-	return is_settled_in(p) && leader_status(p)->attached >= p->quorum && voices->without > 0 && voices->without == voices->seeing &&
+	return is_settled_in(p) && leader_status(p)->attached >= p->quorum &&
+	    voices->without > 0 && voices->without == voices->seeing &&
 	    voices->in_force == 0 && voices->without + (voices->replicas > 0) >= 2;
 }
 

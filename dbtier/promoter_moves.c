@@ -103,6 +103,7 @@ ev_resumable(struct dbt_promoter *p)
 	bool able = dbt__can_without(p);
 
 	if (p->leader < 0 || p->doubts[DBT__ENDED] == W_NEVER ||
+	    p->places[p->leader].status.system[0] == '\0' ||
 	    dbt__promised_above(p, p->leader_term) >= 0)
 		return false;
 	/* Who has just begun knows of no higher promise, but only because it has heard nobody yet. */
@@ -289,6 +290,19 @@ ev_enough(struct dbt_promoter *p)
 		return false;
 	p->about = winner;
 	detail(p, "of %u answers", dbt__answers(p, -1));
+	return true;
+}
+
+/* Somebody has gone on behind another leader since the term was chosen: a promotion needs a higher one. */
+static bool
+ev_overtaken(struct dbt_promoter *p)
+{
+	int winner = dbt__winner(p);
+
+	if (winner < 0 || p->places[winner].status.timeline < p->term)
+		return false;
+	p->about = winner;
+	detail(p, "timeline %u", (unsigned)p->places[winner].status.timeline);
 	return true;
 }
 
@@ -580,6 +594,7 @@ act_abort(struct dbt_promoter *p)
 	X(level)       \
 	X(target_late) \
 	X(outbid)      \
+	X(overtaken)   \
 	X(enough)      \
 	X(late)        \
 	X(taken)       \
@@ -688,10 +703,12 @@ static const struct move {
 
 	{ LEVELLING,     EV_outbid,       WAITING,       "give up",     act_give_up,         "another promoter was faster" },
 	{ LEVELLING,     EV_level,        LEVELLING,     "level",       act_level_target,    "the others have answered" },
+	{ LEVELLING,     EV_overtaken,    WAITING,       "give up",     act_give_up,         "the winner is on a timeline that the term does not exceed" },
 	{ LEVELLING,     EV_enough,       PROMOTING,     "elect",       act_elect,           "nobody is further ahead" },
 	{ LEVELLING,     EV_target_late,  PREPARING,     "widen",       act_widen,           "the target did not get ready, any other one will do" },
 
 	{ PREPARING,     EV_outbid,       WAITING,       "give up",     act_give_up,         "another promoter was faster" },
+	{ PREPARING,     EV_overtaken,    WAITING,       "give up",     act_give_up,         "the winner is on a timeline that the term does not exceed" },
 	{ PREPARING,     EV_enough,       PROMOTING,     "elect",       act_elect,           "nobody is further ahead" },
 	{ PREPARING,     EV_late,         WAITING,       "give up",     act_give_up,         "too few answers in time" },
 
@@ -716,7 +733,19 @@ dbt__state_name(enum dbt__state state)
 	return states[state];
 }
 
-/* The one place where the state is written. */
+/* Who waits for a switchover sees how far it is. */
+static void
+tell_progress(struct dbt_promoter *p)
+{
+	struct dbt_answer answer = { .id = p->errand.id };
+
+	if (p->errand.id == 0 || p->config.answer == NULL)
+		return;
+	snprintf(answer.text, sizeof(answer.text), "%s: %.200s", states[p->state], p->why);
+	p->config.answer(p->config.arg, &answer);
+}
+
+/* The one place where the state is written, but for its beginning. */
 static void
 make_move(struct dbt_promoter *p, const struct move *row)
 {
@@ -741,6 +770,7 @@ make_move(struct dbt_promoter *p, const struct move *row)
 	memcpy(move.why, p->why, sizeof(move.why));
 	if (p->config.move != NULL)
 		p->config.move(p->config.arg, &move);
+	tell_progress(p);
 }
 
 static const struct move *

@@ -29,6 +29,10 @@ on_move(void *arg W_UNUSED, const struct dbt_move *move)
 static void
 on_answer(void *arg W_UNUSED, const struct dbt_answer *answer)
 {
+	if (!answer->done && !answer->failed) {
+		w.progress++;
+		return;
+	}
 	w.answer = *answer;
 	w.answers++;
 }

@@ -26,7 +26,7 @@ struct world {
 	char moves[2048]; /* names, with commas between */
 	struct dbt_move last;
 	struct dbt_answer answer;
-	unsigned answers;
+	unsigned answers, progress; /* the last ones of commands, and those before */
 };
 extern struct world w;
 

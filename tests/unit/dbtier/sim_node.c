@@ -250,6 +250,9 @@ step_following(struct sim *sim, struct node *node)
 
 	if (node->receiver >= 0 && node->receiver != at)
 		node->receiver = -1;
+	/* What it has of a later term than the one it follows in is not thrown away. */
+	if (node->data && sim_timeline(node) > node->promise.term)
+		there = there && matches(node, upstream) && node->len <= upstream->len;
 	if (there && (!node->data || !matches(node, upstream) ||
 	    (node->len > upstream->len && upstream->primary))) {
 		step_remake(sim, node, upstream);
@@ -401,7 +404,8 @@ void
 sim_take_order(struct sim *sim, struct node *node, const struct dbt_order *order)
 {
 	struct dbt__standing standing = { .running = node->pg != PG_NONE,
-		.settled = is_settled(sim, node), .has_data = node->data };
+		.settled = is_settled(sim, node), .has_data = node->data,
+		.timeline = node->data ? sim_timeline(node) : 0 };
 	struct dbt_promise promise = node->promise;
 	char why[DBT_TEXT] = "";
 

@@ -328,6 +328,20 @@ too_few_answers_give_up(void)
 	CU_ASSERT(order(2, DBT_PREPARE)->term == 5);
 }
 
+static void
+a_term_below_its_timeline_is_given_up(void)
+{
+	start();
+	steady();
+	end_leader();
+	fenced(1, 4);
+	fenced(2, 4);
+	w.status[2].timeline = 4;
+	say(1);
+	say(2);
+	CU_ASSERT(is(w.moves, "suspect,prepare,give up") && order(2, DBT_PROMOTE) == NULL);
+}
+
 /* What was sent may still arrive: nobody else is promoted in that term. */
 static void
 a_lost_winner_costs_a_term(void)
@@ -659,6 +673,8 @@ static CU_TestInfo move_tests[] = {
 	{ "an answer whose agent is gone does not count", an_answer_that_is_gone_does_not_count },
 	{ "an outbid promoter gives way", outbid_gives_way },
 	{ "too few answers end an election", too_few_answers_give_up },
+	{ "a term that does not exceed the winner's timeline is given up",
+	    a_term_below_its_timeline_is_given_up },
 	{ "a winner that gets lost costs a term", a_lost_winner_costs_a_term },
 	{ "another promoter's leader is followed", another_leader_in_the_middle },
 	{ "a leader of an older term is told to follow", an_old_leader_comes_back },
