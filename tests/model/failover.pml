@@ -118,6 +118,9 @@ byte early[6];
 #endif
 #ifdef SELF_PROMOTE
 bit led[NODES];
+#define MAY_DIE(x) (primary[x] || led[x])
+#else
+#define MAY_DIE(x) primary[x]
 #endif
 
 #define LOWEST(set) ((set) & -(set))
@@ -253,7 +256,7 @@ inline stream(x) {
 /* A standby that dies is like one that is slow. */
 inline die(x) {
 	d_step {
-		!calm && faults < FAULTS && up[x] && primary[x] ->
+		!calm && faults < FAULTS && up[x] && MAY_DIE(x) ->
 		printf("PostgreSQL of %d dies\n", x);
 		faults++;
 		up[x] = 0
