@@ -303,8 +303,8 @@ recall(struct dbt_agent *agent)
 		agent->lost = true;
 		dbt__agent_trouble(agent, "promise", fault.text);
 	}
-	/* An upstream that was turned to before is followed again without asking: it finds out by itself. */
-	if (agent->promise.stage == DBT_FOLLOWING)
+	/* who has turned to its upstream has nothing that did not come from there */
+	if (agent->promise.stage == DBT_FOLLOWING && dbt__agent_has_turned(agent))
 		agent->rejoin = VERDICT_TURN;
 }
 

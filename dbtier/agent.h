@@ -18,7 +18,10 @@
  *    renamed. One that a rewind has not finished has a file DATA.rewinding beside it and is not used.
  * 3. A PostgreSQL that outlived an earlier agent is adopted, never started twice.
  * 4. PostgreSQL becomes primary only by promote, or by resume in the term that it leads.
- * 5. PostgreSQL never runs as root.
+ * 5. PostgreSQL gets an upstream only when that one's history holds all of our own. A walreceiver says
+ *    that it has flushed what was replayed here, of whatever timeline: the commits that this position
+ *    seems to hold would count as acknowledged, and nobody would have them.
+ * 6. PostgreSQL never runs as root.
  *
  * Without a data directory in the cluster file the agent only observes.
  *
@@ -227,6 +230,8 @@ void dbt__agent_unlock(const struct dbt_agent *agent);
 /* weir.conf: follow upstream ("": nobody), and take writes or not. Threads: any one at a time. */
 int dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const char *upstream, bool read_only,
     struct w_fault *fault);
+/* It was settled, in this term, that the data may follow the promised upstream as they are. */
+bool dbt__agent_has_turned(const struct dbt_agent *agent);
 /* The settings, access rules, certificate; dir is DATA or DATA.new. */
 int dbt__agent_write(const struct dbt_agent *agent, const char *dir, const char *upstream, struct w_fault *fault);
 /* Password file for initdb (DATA.pw) and for replication (DATA.pgpass). */

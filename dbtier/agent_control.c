@@ -108,8 +108,8 @@ begin_anew(struct dbt_agent *agent, const struct dbt_promise *before)
 {
 	const struct dbt_promise *now = &agent->promise;
 
-	if (now->stage == before->stage && strcmp(now->upstream, before->upstream) == 0 &&
-	    (now->stage != DBT_LEADING || now->term == before->term))
+	/* an upstream that leads a new term may have been rewound before */
+	if (now->stage == before->stage && strcmp(now->upstream, before->upstream) == 0 && now->term == before->term)
 		return;
 	agent->rejoin = VERDICT_NONE;
 	agent->ask_after = 0;

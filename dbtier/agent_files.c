@@ -362,6 +362,25 @@ add_role_settings(const struct dbt_agent *agent, struct w_buf *out, const char *
 	return W_OK;
 }
 
+/* The head of weir.conf: for whom, and in which term, its upstream is the right one. */
+static char *
+turned_text(const struct dbt_agent *agent, const char *upstream)
+{
+	return upstream[0] == '\0' ? w_xstrdup("# Follows nobody.\n") :
+	    w_xasprintf("# Follows %s in term %u.\n", upstream, agent->promise.term);
+}
+
+bool
+dbt__agent_has_turned(const struct dbt_agent *agent)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/weir.conf", agent->opt->data);
+	W_AUTO(w_free) char *wanted = turned_text(agent, agent->promise.upstream);
+	W_AUTO(w_buf_fini) struct w_buf text = { 0 };
+
+	return agent->promise.upstream[0] != '\0' && get_file(agent, path, &text, NULL) == W_OK &&
+	    w_view_starts(w_buf_get(&text), w_view_of(wanted));
+}
+
 int
 dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const char *upstream, bool read_only,
     struct w_fault *fault)
@@ -370,8 +389,10 @@ dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const char *
 	W_AUTO(w_free) char *path = w_xasprintf("%s/weir.conf", dir);
 	W_AUTO(w_free) char *hba = w_xasprintf("%s/weir_hba.conf", agent->opt->data);
 	W_AUTO(w_free) char *quorum = dbt__agent_quorum(agent);
+	W_AUTO(w_free) char *turned = turned_text(agent, upstream);
 	int rc;
 
+	w_buf_text(&out, turned);
 	w_buf_text(&out, "# Written by weir-dbnode again and again; put changes into the cluster file.\n");
 	for (size_t i = 0; i < W_NELEM(defaults); i++)
 		add_setting(&out, defaults[i][0], defaults[i][1]);
