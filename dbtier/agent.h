@@ -126,6 +126,7 @@ struct dbt_agent {
 	/* what is */
 	struct agent_postmaster pm;
 	struct agent_look look;
+	uint32_t seen_timeline; /* of the last look at these data, 0: none */
 	bool up, late;      /* it has answered since it started; it did not the last time */
 	w_usec looked, judged; /* when the last look at it, and at its settings, began */
 	bool fenced;        /* settled at look */

@@ -172,6 +172,24 @@ may_follow(const struct dbt_agent *agent, const struct dbt_order *order)
 	    (member != NULL && member->role == W_DATABASE && strcmp(member->name, agent->name) != 0);
 }
 
+/* Of its WAL's end: what was seen, else what lies on disk; a history file comes before the WAL of its timeline. */
+static uint32_t
+own_timeline(const struct dbt_agent *agent)
+{
+	uint32_t timeline = 0, highest = 0;
+	char system[32];
+
+	if (agent->look.answered)
+		return agent->look.timeline;
+	if (!dbt__agent_has_data(agent) || dbt__agent_is_torn(agent))
+		return 0;
+	if (agent->seen_timeline != 0)
+		return agent->seen_timeline;
+	(void)dbt__agent_control_file(agent, &timeline, system, NULL);
+	(void)dbt__timelines_highest(agent->opt->data, &highest, NULL);
+	return W_MAX(timeline, agent->promise.stage == DBT_LEADING ? W_MIN(highest, agent->promise.term) : 0);
+}
+
 static int
 take_order(struct dbt_agent *agent, const struct dbt_order *order, char why[DBT_TEXT])
 {
@@ -179,6 +197,7 @@ take_order(struct dbt_agent *agent, const struct dbt_order *order, char why[DBT_
 		.running = agent->pm.pid != 0,
 		.settled = agent->promise.stage == DBT_FENCED && agent->fenced && dbt__agent_state(agent) == DBT_PG_UP,
 		.has_data = dbt__agent_has_data(agent) && !dbt__agent_is_torn(agent),
+		.timeline = own_timeline(agent),
 	};
 	struct dbt_promise promise = agent->promise;
 	struct w_fault fault = { 0 };

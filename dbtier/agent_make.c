@@ -197,6 +197,7 @@ make_end(struct dbt_agent *agent, int rc, const char *why)
 	if (rc == W_OK) {
 		w_log(W_INFO, "", "data-made", "by=%s", recipe->busy);
 		maker->failures = 0;
+		agent->seen_timeline = 0;
 		/* what it was made of is still its upstream? */
 		if (!is_primary(recipe) && agent->promise.stage == DBT_FOLLOWING &&
 		    strcmp(agent->promise.upstream, maker->upstream) == 0)

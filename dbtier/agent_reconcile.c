@@ -420,6 +420,7 @@ take_look(struct dbt_agent *agent)
 	if (look->receivers > 0 || look->lsn != agent->look.lsn || look->timeline != agent->look.timeline)
 		agent->fenced = false;
 	agent->look = *look;
+	agent->seen_timeline = look->timeline;
 	agent->up = true;
 	agent->late = false;
 	watch_writers(agent, look);

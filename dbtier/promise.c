@@ -71,7 +71,7 @@ may_prepare(const struct asked *asked)
 	enum dbt_stage stage = asked->promise->stage;
 
 	if (is_newer(asked))
-		return NULL;
+		return asked->order->term > asked->standing->timeline ? NULL : "its WAL is of this term or a later one";
 	if (!is_same_proposal(asked))
 		return "this term or a higher one is promised to somebody else";
 	return stage == DBT_FENCED || stage == DBT_EMPTY ? NULL : "this term's election is over";
@@ -82,6 +82,9 @@ may_follow(const struct asked *asked)
 {
 	if (asked->order->upstream[0] == '\0')
 		return "follow whom?";
+	/* it acknowledges what a later leader writes, and must not be taken away from that one */
+	if (asked->order->term < asked->standing->timeline)
+		return "its WAL is of a later term";
 	if (is_newer(asked))
 		return NULL;
 	if (!is_same_term(asked))
@@ -98,6 +101,8 @@ may_promote(const struct asked *asked)
 		return NULL;
 	if (asked->promise->stage != DBT_FENCED || !asked->standing->has_data)
 		return "it is not fenced";
+	if (asked->standing->timeline >= asked->order->term)
+		return "its WAL is of this term or a later one";
 	return asked->standing->settled ? NULL : "its position may still change";
 }
 

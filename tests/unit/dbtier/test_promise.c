@@ -28,6 +28,8 @@ static const struct dbt__standing down = { .has_data = true };
 static const struct dbt__standing up = { .running = true, .has_data = true };
 static const struct dbt__standing settled = { .running = true, .settled = true, .has_data = true };
 
+static const struct dbt__standing later = { .running = true, .settled = true, .has_data = true, .timeline = 6 };
+
 /* clang-format off */
 static const struct row {
 	const char *name;
@@ -57,6 +59,13 @@ static const struct row {
 	{ "prepare in an old term", &fenced_5, &up, { DBT_PREPARE, .term = 4, .promoter = A }, false, { 0 } },
 	{ "prepare in no term", &nothing, &bare, { DBT_PREPARE, .term = 0, .promoter = A }, false, { 0 } },
 
+	{ "prepare in the term of its WAL", &following_5, &later, { DBT_PREPARE, .term = 6, .promoter = B }, false, { 0 } },
+	{ "prepare after it", &following_5, &later, { DBT_PREPARE, .term = 7, .promoter = B }, true,
+	    { .term = 7, .promoter = B, .stage = DBT_FENCED } },
+	{ "promote what has later WAL", &fenced_5, &later, { DBT_PROMOTE, .term = 5, .promoter = A }, false, { 0 } },
+	{ "follow in a term before its WAL", &fenced_5, &later, { DBT_FOLLOW, .term = 5, .promoter = A, .upstream = "db-3" }, false, { 0 } },
+	{ "follow in the term of its WAL", &fenced_5, &later, { DBT_FOLLOW, .term = 6, .promoter = A, .upstream = "db-3" }, true,
+	    { .term = 6, .promoter = A, .stage = DBT_FOLLOWING, .upstream = "db-3" } },
 	{ "follow in a new term", &leading_5, &up, { DBT_FOLLOW, .term = 6, .promoter = B, .upstream = "db-3" }, true,
 	    { .term = 6, .promoter = B, .stage = DBT_FOLLOWING, .upstream = "db-3" } },
 	{ "follow in the same term", &fenced_5, &settled, { DBT_FOLLOW, .term = 5, .promoter = B, .upstream = "db-3" }, true,
