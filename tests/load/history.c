@@ -9,7 +9,7 @@
  * eight clients only read, so that reads go on when every writer waits.
  *
  *	SEND --ok--> the next act
- *	     --fail, with a key--> a pause, then the same again, up to 10 times
+ *	     --fail, with a key--> a pause, then the same again, up to 10 times; once when the time is over
  *	     --fail, without--> a pause, then the next act
  *
  * --log FILE gets a line for each request, when it ends; what stands between blanks in this order:
@@ -299,7 +299,8 @@ act_done(struct load_client *client)
 		    client->status, client->why != NULL ? client->why : "");
 	actor->busy = false;
 	actor->again =
-	    !ok && actor->act->write && actor->key[0] != '\0' && actor->tries < REPEATS;
+	    !ok && actor->act->write && actor->key[0] != '\0' &&
+	    actor->tries < (client->sent < all->until ? REPEATS : 1);
 	actor->due = ok ? client->ended + (w_usec)all->opt->pause * W_MSEC : w_now() + PAUSE;
 }
 

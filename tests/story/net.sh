@@ -50,9 +50,9 @@ hosts_lack() {
 }
 
 # Begin again inside namespaces of our own: the first process there takes all others with it. It is a
-# small shell that reaps who is left to it, and hands on the signal to end.
+# small shell that reaps who is left to it. We stay, for the folder when all of them had to be killed.
 hosts_enter() {
-	local lack
+	local lack inside status
 
 	[ -n "${WEIR_STORY_INSIDE-}" ] && return
 	lack=$(hosts_lack)
@@ -60,17 +60,15 @@ hosts_enter() {
 		echo "1..0 # SKIP $lack"
 		exit 0
 	fi
-	# shellcheck disable=SC2016 # for the inner shell
-	WEIR_STORY_INSIDE=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc sh -c '
-		"$0" "$@" &
-		trap "kill -TERM $!" TERM INT
-		wait $!
-		status=$?
-		while [ $status -gt 128 ] && kill -0 $! 2>/dev/null; do
-			wait $!
-			status=$?
-		done
-		exit $status' "$@"
+	WEIR_STORY_INSIDE=$(mktemp -d "${TMPDIR:-/tmp}/weir-story.XXXXXX") || exit 99
+	export WEIR_STORY_INSIDE
+	unshare --net --mount --pid --fork --kill-child --mount-proc sh -c '"$0" "$@" & wait $!' "$@" &
+	inside=$!
+	trap 'kill -9 $inside 2>/dev/null' TERM INT
+	wait $inside
+	status=$?
+	[ -n "${WEIR_STORY_KEEP-}" ] || rm -rf "$WEIR_STORY_INSIDE"
+	exit $status
 }
 
 # --- names ---
@@ -561,7 +559,7 @@ fault() { # NAME
 
 # It moved, writes go on, and by and by everything is as before.
 moved() { # "what" [NODE THAT COMES BACK]
-	new_leader
+	new_leader 20
 	goes_on "$1"
 	mark calm
 	[ $# -lt 2 ] || rejoins "$2"

@@ -21,7 +21,8 @@ story_begin() {
 	tap_failed=0
 	story_up=
 	story_pids=()
-	story_dir=$(mktemp -d "${TMPDIR:-/tmp}/weir-story.XXXXXX") || exit 99
+	story_dir=${WEIR_STORY_INSIDE:-$(mktemp -d "${TMPDIR:-/tmp}/weir-story.XXXXXX")}
+	[ -d "$story_dir" ] || exit 99
 	# PostgreSQL's user must pass through.
 	chmod 755 "$story_dir"
 	data=$story_dir/cluster
@@ -35,6 +36,8 @@ story_clean() {
 	for pid in "${story_pids[@]}"; do
 		kill "$pid" 2>/dev/null
 	done
+	# A load would bring to an end what it began, in a cluster that may be none any more.
+	[ -z "${load-}" ] || kill -9 "$load" 2>/dev/null
 	if [ -n "$story_up" ] && kill -0 "$story_up" 2>/dev/null; then
 		weir down --dir "$data" >/dev/null 2>&1
 		eventually 30 gone "$story_up" || kill -9 "$story_up"
@@ -280,7 +283,7 @@ sql() {
 	local dsn
 
 	dsn=$(jq -r --arg node "$1" '.databases[] | select(.name == $node) | .dsn' "$data/endpoints.json")
-	psql -XAtq "$dsn" -c "$2"
+	timeout 20 psql -XAtq "$dsn" -c "$2"
 }
 
 sql_is() {
