@@ -12,7 +12,7 @@ kill_monitor_at() { # MOVE
 
 	pid=$(node_field monitor-1 .pid)
 	# Not a pipeline, which would wait for tail, and tail for another line: it ends with the monitor.
-	grep -qm 1 -wE "$1" < <(tail -n 0 --pid="$pid" -F "$data/logs/monitor-1.log" 2>/dev/null) && kill -9 "$pid"
+	grep -qm 1 "failover-$1 " < <(tail -n 0 --pid="$pid" -F "$data/logs/monitor-1.log" 2>/dev/null) && kill -9 "$pid"
 	touch "$story_dir/killed-$1"
 }
 
