@@ -6,13 +6,10 @@ given hosts
 moves="suspect prepare elect established"
 [ -n "${WEIR_STORY_LONG-}" ] && moves="$moves $moves $moves"
 
-# As soon as its log tells of the move.
-kill_monitor_at() { # MOVE
-	local pid
-
-	pid=$(node_field monitor-1 .pid)
+# As soon as its log, from this line on, tells of the move.
+kill_monitor_at() { # MOVE PID LINE
 	# Not a pipeline, which would wait for tail, and tail for another line: it ends with the monitor.
-	grep -qm 1 "failover-$1 " < <(tail -n 0 --pid="$pid" -F "$data/logs/monitor-1.log" 2>/dev/null) && kill -9 "$pid"
+	grep -qm 1 "failover-$1 " < <(tail -n "+$3" --pid="$2" -F "$data/logs/monitor-1.log" 2>/dev/null) && kill -9 "$2"
 	touch "$story_dir/killed-$1"
 }
 
@@ -20,7 +17,7 @@ start_history
 for move in $moves; do
 	rm -f "$story_dir/killed-$move"
 	fault "promoter-$move"
-	kill_monitor_at "$move" &
+	kill_monitor_at "$move" "$(node_field monitor-1 .pid)" $(($(wc -l <"$data/logs/monitor-1.log") + 1)) &
 	story_pids+=($!)
 	when kill-postmaster "$old"
 	check "the promoter is killed when it says $move" eventually 20 test -e "$story_dir/killed-$move"
