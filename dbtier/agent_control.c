@@ -219,10 +219,21 @@ take_order(struct dbt_agent *agent, const struct dbt_order *order, char why[DBT_
 	return rc;
 }
 
+/* Is what we have a part of what the upstream had when it was elected? To be asked before the promise changes. */
+static bool
+is_behind(const struct dbt_agent *agent, const struct dbt_order *order)
+{
+	return order->kind == DBT_FOLLOW && order->timeline != 0 && agent->promise.stage == DBT_FENCED &&
+	    agent->fenced && dbt__agent_state(agent) == DBT_PG_UP && agent->look.timeline == order->timeline &&
+	    agent->look.lsn <= order->lsn;
+}
+
 /* What an order wants besides the promise. */
 static void
-carry_out(struct dbt_agent *agent, const struct dbt_order *order)
+carry_out(struct dbt_agent *agent, const struct dbt_order *order, bool behind)
 {
+	if (behind)
+		agent->rejoin = VERDICT_TURN;
 	if (order->kind == DBT_PREPARE)
 		agent->first = order->lsn;
 	if (order->kind == DBT_RESUME)
@@ -239,6 +250,7 @@ on_order(struct dbt_agent *agent, const struct dbt_order *order)
 	struct agent_control *control = &agent->control;
 	bool known = strcmp(order->promoter, control->promoter) == 0;
 	bool again = known && order->id == control->order && control->refused[0] == '\0';
+	bool behind = is_behind(agent, order);
 	char why[DBT_TEXT] = "";
 	int rc;
 
@@ -248,7 +260,7 @@ on_order(struct dbt_agent *agent, const struct dbt_order *order)
 	control->heard = w_now();
 	rc = take_order(agent, order, why);
 	if (rc == W_OK)
-		carry_out(agent, order);
+		carry_out(agent, order, behind);
 	else if (!again)
 		w_log(W_WARN, "", "order-refused", "order=%s why=\"%s\"", dbt_order_name(order->kind), why);
 	/* one that was taken and comes again may find its work done */

@@ -625,7 +625,7 @@ dbt__agent_upstream(const struct dbt_agent *agent, const char *upstream, const c
 	return out.ptr;
 }
 
-/* ---- the control file: the head of its layout, the same from 13 on ---- */
+/* ---- the control file: the head of its layout, the same from 13 on. Source: PostgreSQL, pg_control.h ---- */
 
 struct control_file {
 	uint64_t system;
@@ -633,8 +633,18 @@ struct control_file {
 	uint32_t state;
 	int64_t time;
 	uint64_t checkpoint;
-	uint64_t redo;
-	uint32_t timeline;
+	struct {
+		uint64_t redo;
+		uint32_t timeline, previous;
+		bool full_page_writes;
+		uint64_t next_xid;
+		uint32_t next[3], oldest[4];
+		int64_t time;
+		uint32_t xids[3];
+	} copy; /* of that checkpoint */
+	uint64_t unlogged;
+	uint64_t least;         /* recovery must come so far */
+	uint32_t least_timeline; /* written at the end of a promotion, when its checkpoint is still to come */
 };
 
 #define CONTROL_VERSION 1300
@@ -652,7 +662,7 @@ dbt__agent_control_file(const struct dbt_agent *agent, uint32_t *ret_timeline, c
 	if (control.version != CONTROL_VERSION)
 		return w_fail(fault, -W_EINVAL, "%s: %s is of the version %u, and only %u is known", agent->name,
 		    path, control.version, CONTROL_VERSION);
-	*ret_timeline = control.timeline;
+	*ret_timeline = W_MAX(control.copy.timeline, control.least_timeline);
 	snprintf(ret_system, 32, "%llu", (unsigned long long)control.system);
 	return W_OK;
 }

@@ -10,6 +10,7 @@
 
 #define TURN_EVERY (50 * W_MSEC)
 #define LOOK_EVERY (100 * W_MSEC)
+#define HURRY (5 * W_MSEC)           /* while writes are held until the last one has ended */
 #define JUDGE_EVERY (2 * W_SEC)
 #define HALTED_MOST (200 * W_MSEC)   /* a postmaster in state T for so long is frozen */
 #define LEFTOVERS_MOST (300 * W_MSEC) /* for the children of a postmaster that was killed */
@@ -184,9 +185,17 @@ do_start_fenced(struct dbt_agent *agent)
 }
 
 static bool
+is_hurried(const struct dbt_agent *agent)
+{
+	return agent->draining && !dbt__agent_drained(agent) && agent->promise.stage == DBT_LEADING;
+}
+
+static bool
 look_is_due(const struct dbt_agent *agent)
 {
-	return !agent->piece.running && agent->pm.pid != 0 && w_now() - agent->looked >= LOOK_EVERY;
+	w_usec every = is_hurried(agent) ? HURRY : LOOK_EVERY;
+
+	return !agent->piece.running && agent->pm.pid != 0 && w_now() - agent->looked >= every;
 }
 
 static const char *
@@ -223,6 +232,17 @@ do_start_following(struct dbt_agent *agent)
 	return agent->rejoin == VERDICT_REWIND ? do_rewind(agent) : do_start_fenced(agent);
 }
 
+/* A leader that was not promoted yet starts as what it was, and is promoted then. */
+static bool
+was_promoted(const struct dbt_agent *agent)
+{
+	uint32_t timeline = 0;
+	char system[32];
+
+	return dbt__agent_control_file(agent, &timeline, system, NULL) == W_OK &&
+	    timeline >= agent->promise.term;
+}
+
 /* Data that this agent made and that never served may be started without an order; once. */
 static const char *
 do_start_leading(struct dbt_agent *agent)
@@ -239,7 +259,11 @@ do_start_leading(struct dbt_agent *agent)
 		dbt__agent_trouble(agent, "promise", fault.text);
 		return NULL;
 	}
-	/* A leader that was not promoted yet starts as what it was, and is promoted then. */
+	if (!agent->promise.made && !dbt__agent_is_standby(agent) && !was_promoted(agent) &&
+	    dbt__agent_standby(agent, agent->opt->data, true, &fault) < 0) {
+		dbt__agent_trouble(agent, "starting", fault.text);
+		return NULL;
+	}
 	return start(agent, "");
 }
 
@@ -550,7 +574,7 @@ dbt__agent_turn(void *arg)
 
 	if (agent->node->state == W_DRAINING)
 		return;
-	dbt__agent_soon(agent, TURN_EVERY);
+	dbt__agent_soon(agent, is_hurried(agent) ? HURRY : TURN_EVERY);
 	dbt__agent_watch(agent);
 	if (!agent->lost && agent->maker.recipe == NULL)
 		agent->busy = steps[agent->promise.stage][see(agent)](agent);

@@ -105,6 +105,7 @@ static const struct field order_fields[] = {
 	ORDER_TEXT("promoter", promoter),
 	ORDER_TEXT("cohort", cohort),
 	ORDER_TEXT("upstream", upstream),
+	{ "timeline", U32, AT(dbt_order, timeline), 0, NULL },
 	{ "lsn",    U64,  AT(dbt_order, lsn), 0, NULL },
 	{ "paused", FLAG, AT(dbt_order, paused), 0, NULL },
 	{ "stamp",  I64,  AT(dbt_order, stamp), 0, NULL },

@@ -64,6 +64,7 @@ struct dbt_order {
 	char promoter[DBT_PROMOTER];
 	char cohort[DBT_COHORT];
 	char upstream[DBT_NAME];
+	uint32_t timeline; /* follow: with lsn, where the upstream was when it was elected; 0: not told */
 	uint64_t lsn;
 	bool paused;
 	int64_t stamp;

@@ -54,6 +54,7 @@ struct dbt__told {
 	int64_t id;
 	uint32_t term;
 	int upstream;
+	uint32_t timeline;
 	uint64_t lsn;
 	int64_t stamp;
 	w_usec sent;
@@ -117,6 +118,8 @@ struct dbt_promoter {
 	w_usec doubts[DBT__DOUBT_COUNT]; /* since when; W_NEVER: it does not hold */
 	int avoid;         /* whose answer counts only when the others' are not enough; -1: nobody's */
 	int winner;
+	uint32_t won_timeline; /* with won_lsn: where the winner was when it was elected */
+	uint64_t won_lsn;
 	w_usec began;      /* the doubt or the command that the election goes back to */
 
 	struct dbt__errand errand;

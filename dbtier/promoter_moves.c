@@ -462,6 +462,8 @@ static void
 act_elect(struct dbt_promoter *p)
 {
 	p->winner = dbt__winner(p);
+	p->won_timeline = p->places[p->winner].status.timeline;
+	p->won_lsn = p->places[p->winner].status.lsn;
 	p->elections++;
 }
 

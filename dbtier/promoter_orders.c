@@ -76,13 +76,46 @@ want_preparing(struct dbt_promoter *p, int at)
 	return prepare(p, &p->places[at], 0);
 }
 
+/* Those that can be the quorum of the winner's first commit, besides the place except. */
+static unsigned
+could_acknowledge(struct dbt_promoter *p, int except)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < p->count; i++)
+		count += (int)i != p->winner && (int)i != except && dbt__fresh(p, &p->places[i]) &&
+		    p->places[i].status.postgres == DBT_PG_UP && p->places[i].status.recovery;
+	return count;
+}
+
+/*
+ * A drained leader can do no harm, and its end would take time from the winner; so it is adopted when
+ * that is established, unless its acknowledgement is needed for it.
+ */
+static bool
+may_wait(struct dbt_promoter *p, int at)
+{
+	const struct dbt_status *status = &p->places[at].status;
+
+	return status->promise.stage == DBT_LEADING && status->drained && status->postgres == DBT_PG_UP &&
+	    could_acknowledge(p, at) >= p->quorum;
+}
+
 static struct dbt__told
 want_promoting(struct dbt_promoter *p, int at)
 {
 	const struct dbt_promise *promise = &p->places[at].status.promise;
+	struct dbt__told told;
 
-	if (at != p->winner)
-		return follow(&p->places[at], p->term, p->winner, p->places[p->winner].name);
+	if (at != p->winner && may_wait(p, at))
+		return nothing;
+	if (at != p->winner) {
+		told = follow(&p->places[at], p->term, p->winner, p->places[p->winner].name);
+		/* Who is not ahead of it needs not ask it for its history, which it has not yet. */
+		told.timeline = p->won_timeline;
+		told.lsn = p->won_lsn;
+		return told;
+	}
 	if (promise->term == p->term && promise->stage == DBT_LEADING)
 		return nothing;
 	return leading(p->term, DBT_PROMOTE);
@@ -158,14 +191,14 @@ static bool
 is_same(const struct dbt__told *a, const struct dbt__told *b)
 {
 	return a->kind == b->kind && a->term == b->term && a->upstream == b->upstream &&
-	    a->lsn == b->lsn && a->stamp == b->stamp;
+	    a->timeline == b->timeline && a->lsn == b->lsn && a->stamp == b->stamp;
 }
 
 static void
 send_order(struct dbt_promoter *p, int at, struct dbt__told *told)
 {
 	struct dbt_order order = { .kind = told->kind, .id = told->id, .term = told->term,
-		.lsn = told->lsn, .paused = p->paused, .stamp = told->stamp };
+		.timeline = told->timeline, .lsn = told->lsn, .paused = p->paused, .stamp = told->stamp };
 
 	told->sent = p->now;
 	snprintf(order.promoter, sizeof(order.promoter), "%s", p->id);

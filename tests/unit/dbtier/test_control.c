@@ -7,7 +7,7 @@
 static const char order_text[] =
     "{\"v\":1,\"type\":\"order\",\"order\":\"prepare\",\"id\":12,\"term\":5,"
     "\"promoter\":\"monitor-1/1795341600000000\",\"cohort\":\"db-1,db-2,db-3/1\",\"upstream\":\"\","
-    "\"lsn\":67111632,\"paused\":false,\"stamp\":0}";
+    "\"timeline\":0,\"lsn\":67111632,\"paused\":false,\"stamp\":0}";
 
 static void
 status_comes_back(void)
