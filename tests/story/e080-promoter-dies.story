@@ -17,10 +17,13 @@ start_history
 for move in $moves; do
 	rm -f "$story_dir/killed-$move"
 	fault "promoter-$move"
-	kill_monitor_at "$move" "$(node_field monitor-1 .pid)" $(($(wc -l <"$data/logs/monitor-1.log") + 1)) &
+	pid=$(pid_of monitor-1)
+	line=$(($(wc -l <"$data/logs/monitor-1.log") + 1))
+	kill_monitor_at "$move" "$pid" $line &
 	story_pids+=($!)
 	when kill-postmaster "$old"
 	check "the promoter is killed when it says $move" eventually 20 test -e "$story_dir/killed-$move"
+	note "$(grep -h "failover-" "$data/logs/monitor-1.log" | tail -n 6 | sed 's/^[^ ]* //' | head -c 1500)"
 	goes_on "both are back" 40
 	mark calm
 	whole

@@ -136,6 +136,11 @@ host_pids() {
 	    done
 }
 
+# A node's process, asked of nobody who may be dead.
+pid_of() {
+	pgrep -f -- "^[^ ]*weir-[a-z]* .*--name $1( |\$)"
+}
+
 # Processes that must not be touched twice, or be missed since they were born meanwhile: again until
 # no new one turns up.
 signal_host() {
