@@ -29,7 +29,8 @@ fi
 
 fault flapping
 for ((i = 0; i < flaps; i++)); do
-	when cut "$(leader)" from all
+	remember_leader
+	when cut "$old" from all
 	let_pass "0.$((RANDOM % 9 + 1))"
 	when heal
 	let_pass "0.$((RANDOM % 9 + 1))"

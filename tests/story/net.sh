@@ -485,7 +485,7 @@ goes_on() {
 }
 
 dump_rows() {
-	sql "$1" "select 'message', id::text, body from guestbook.messages where author = 'load'
+	sql "$(leader)" "select 'message', id::text, body from guestbook.messages where author = 'load'
 		union all select 'register', id::text, body from guestbook.messages where author = 'load-register'
 		union all select 'counter', name, value::text from guestbook.counters where name like 'load-%'" >"$story_dir/rows"
 }
@@ -493,7 +493,7 @@ dump_rows() {
 end_history() {
 	check "the clients were there all the time, and come to their end" end_load
 	note "$(cat "$story_dir/history.json")"
-	check "the rows can be read" eventually 20 dump_rows "$(leader)"
+	check "the rows can be read" eventually 20 dump_rows
 	check "every acknowledged write is there once, and no other twice" \
 	    "$srcdir/tests/load/judge" "$history" "$story_dir/rows"
 	note "$(tail -n 1 "$story_dir/check.out")"
@@ -514,9 +514,12 @@ gaps_are_below() {
 
 # --- who leads ---
 
-# Whether the programs know failover at all.
+has_failover() {
+	grep -q api/failover "$(command -v weir-monitor)"
+}
+
 needs_failover() {
-	grep -q api/failover "$(command -v weir-monitor)" || skip_all "these programs have no failover"
+	has_failover || skip_all "these programs have no failover"
 }
 
 # A member of /api/failover, of the first monitor that answers.
@@ -529,12 +532,13 @@ failover() {
 	done
 }
 
-# Programs without failover have one for good.
+# Empty when nobody does, or nobody knows. Programs without failover have one for good.
 leader() {
-	local name
-
-	name=$(failover .leader)
-	echo "${name:-db-1}"
+	if has_failover; then
+		failover .leader
+	else
+		echo db-1
+	fi
 }
 
 term() {
@@ -551,8 +555,13 @@ leads_another() { # OLD TERM
 	[ -n "$now" ] && [ "$now" != "$1" ] && [ "$(term)" -gt "$2" ]
 }
 
-remember_leader() {
+somebody_leads() {
 	old=$(leader)
+	[ -n "$old" ]
+}
+
+remember_leader() {
+	eventually 20 somebody_leads
 	old_term=$(term)
 }
 
@@ -598,7 +607,7 @@ follows() {
 	local now end
 
 	now=$(leader)
-	[ "$now" != "$1" ] && [ "$(sql "$1" 'select pg_is_in_recovery()')" = t ] &&
+	[ -n "$now" ] && [ "$now" != "$1" ] && [ "$(sql "$1" 'select pg_is_in_recovery()')" = t ] &&
 	    end=$(sql "$now" 'select pg_current_wal_flush_lsn()') &&
 	    sql_is "$now" "select count(*) from pg_stat_replication where application_name = '$1' and state = 'streaming'" 1 &&
 	    eventually 2 sql_is "$1" "select pg_last_wal_replay_lsn() >= '$end'" t
@@ -608,13 +617,16 @@ rejoins() { # NODE [SECONDS]
 	check "$1 follows the leader" eventually "${2:-30}" follows "$1"
 }
 
-# Every database that does not lead follows, so the next fault meets a whole cluster.
-whole() { # [SECONDS]
-	local name now
+leads_or_follows() {
+	[ "$(leader)" = "$1" ] || follows "$1"
+}
 
-	now=$(leader)
+# One database leads, the others follow, so the next fault meets a whole cluster.
+whole() { # [SECONDS]
+	local name
+
 	for name in $(list_names db "$databases"); do
-		[ "$name" = "$now" ] || rejoins "$name" "${1:-30}"
+		check "$name leads or follows" eventually "${1:-30}" leads_or_follows "$name"
 	done
 }
 
