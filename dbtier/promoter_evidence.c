@@ -333,11 +333,18 @@ has_ended(struct dbt_promoter *p, const struct voices *voices W_UNUSED)
 }
 
 static bool
-is_frozen(struct dbt_promoter *p, const struct voices *voices W_UNUSED)
+is_half_frozen(struct dbt_promoter *p, const struct voices *voices W_UNUSED)
 {
 	const struct dbt_status *status = leader_status(p);
 
 	return status != NULL && status->postgres == DBT_PG_FROZEN;
+}
+
+/* A busy machine makes the agent wait, too; whoever freezes is in force for no server any more. */
+static bool
+is_frozen(struct dbt_promoter *p, const struct voices *voices)
+{
+	return is_half_frozen(p, voices) && voices->in_force == 0;
 }
 
 static bool
@@ -393,6 +400,7 @@ static const struct {
 	/* clang-format off */
 	[DBT__ENDED]     = { "its PostgreSQL does not run",                             has_ended,    0 },
 	[DBT__FROZEN]    = { "its PostgreSQL does not answer its agent",                is_frozen,    200 * W_MSEC },
+	[DBT__HALF_FROZEN] = { "its PostgreSQL answers a server, but not its agent",    is_half_frozen, 2 * W_SEC },
 	[DBT__LOST]      = { "its agent is silent, and nobody else reaches it",         is_lost,      300 * W_MSEC },
 	[DBT__CUT_OFF]   = { "its agent is there, but no server reaches it",            is_cut_off,   W_SEC },
 	[DBT__NO_QUORUM] = { "too few standbys are attached, and others could do better", lacks_quorum, W_SEC },

@@ -42,6 +42,7 @@ enum dbt__state {
 enum dbt__doubt {
 	DBT__ENDED,
 	DBT__FROZEN,
+	DBT__HALF_FROZEN,
 	DBT__LOST,
 	DBT__CUT_OFF,
 	DBT__NO_QUORUM,

@@ -56,7 +56,10 @@ check-story:
 	@$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(STORY_TESTS)'
 check-fuzz:
 	@$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(FUZZ_TESTS)'
+# All but the stories of faults that only differ in their fault: for the builds with sanitizers.
+check-memory:
+	@$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(filter-out $(FAULT_TESTS),$(TESTS))'
 # The stories that have a long form in that form, one after the other: about ten minutes.
 check-long:
 	@WEIR_STORY_LONG=1 $(MAKE) $(AM_MAKEFLAGS) -j1 check TESTS='$(LONG_TESTS)'
-.PHONY: check-unit check-house check-story check-fuzz check-long
+.PHONY: check-unit check-house check-story check-fuzz check-memory check-long

@@ -31,6 +31,18 @@ STORY_TESTS += \
 	%D%/x010-patroni.story \
 	%D%/x020-pg-auto-failover.story
 
+# Those that a sanitizer finds nothing new in: other faults, but the code of e010, e050 and e060.
+FAULT_TESTS = \
+	%D%/e020-primary-freezes.story \
+	%D%/e030-primary-cut-off.story \
+	%D%/e040-some-are-cut.story \
+	%D%/e070-two-fail.story \
+	%D%/e080-promoter-dies.story \
+	%D%/e090-bad-network.story \
+	%D%/e100-full-disk.story \
+	%D%/x010-patroni.story \
+	%D%/x020-pg-auto-failover.story
+
 # Those that have a long form, WEIR_STORY_LONG=1.
 LONG_TESTS = \
 	%D%/c020-server-dies.story \

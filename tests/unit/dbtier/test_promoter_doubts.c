@@ -97,6 +97,13 @@ calm_one_server(void)
 }
 
 static void
+doubt_half_frozen(void)
+{
+	doubt_frozen();
+	witness("s-1", "db-1", 2);
+}
+
+static void
 calm_one_server_of_two(void)
 {
 	doubt_cut_off();
@@ -118,6 +125,7 @@ static const struct {
 } evidence[] = {
 	{ "ended", doubt_ended, 0, false },
 	{ "frozen", doubt_frozen, 200 * W_MSEC, false },
+	{ "frozen, but it serves a server", doubt_half_frozen, 2 * W_SEC, false },
 	{ "lost, a replica does not stream", doubt_lost_by_replica, 300 * W_MSEC, true },
 	{ "lost, a replica has heard nothing", doubt_lost_unheard, 300 * W_MSEC, true },
 	{ "lost, a server has no primary", doubt_lost_by_server, 300 * W_MSEC, true },
