@@ -227,6 +227,11 @@ dbt__agent_watch(struct dbt_agent *agent)
 		pm->halted = 0;
 	else if (pm->halted == 0)
 		pm->halted = w_now();
+	if (pm->stopping == 0 && dbt__proc_is_stopping(agent->opt->data)) {
+		/* In a smart shutdown it serves whom it has and nobody else, standbys included, for who knows how long. */
+		w_log(W_WARN, "", "postgres-told-to-stop", "by=\"somebody else\"");
+		dbt__agent_stop(agent, SIGINT);
+	}
 	if (pm->stopping == SIGINT && w_now() - pm->stop_since > STOP_FAST)
 		dbt__agent_stop(agent, SIGQUIT);
 	if (pm->stopping == SIGQUIT && w_now() - pm->stop_since > STOP_IMMEDIATE)

@@ -254,6 +254,8 @@ int dbt__agent_control_file(const struct dbt_agent *agent, uint32_t *ret_timelin
 
 /* Pid of the postmaster of this data directory, 0: none lives. */
 int64_t dbt__proc_postmaster(const char *data);
+/* Its postmaster has been told to stop, as postmaster.pid says. */
+bool dbt__proc_is_stopping(const char *data);
 /* State letter of /proc/PID/stat, 0: no such process. */
 char dbt__proc_state(int64_t pid);
 /* A signal that was sent and not handled yet. */

@@ -48,6 +48,22 @@ dbt__proc_state(int64_t pid)
 	return end != NULL && end[1] == ' ' ? end[2] : 0;
 }
 
+/* The eighth line. Source: PostgreSQL, pidfile.h */
+bool
+dbt__proc_is_stopping(const char *data)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/postmaster.pid", data);
+	W_AUTO(close_file) FILE *file = fopen(path, "re");
+	char line[256] = "";
+
+	if (file == NULL)
+		return false;
+	for (unsigned i = 0; i < 8; i++)
+		if (fgets(line, sizeof(line), file) == NULL)
+			return false;
+	return strncmp(line, "stopping", 8) == 0;
+}
+
 bool
 dbt__proc_pending(int64_t pid, int number)
 {

@@ -224,10 +224,16 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 		bool again = job->refused;
 
 		job->refused = true;
-		dbt__refused(job->worker, lane->pool->node, again);
+		dbt__refused(job->worker, lane->pool->node, again ? DBT__STUCK : 0);
 		dbt__job_requeue(job);
 		if (again) /* somebody may have said so in this session */
 			dbt__lane_lose(lane, "its session is read-only");
+		return;
+	}
+	if (!in_tx && job->intent == DBT_WRITE && dbt__is_no_room(state)) {
+		/* It was rolled back. There may be room soon, or another primary. */
+		dbt__refused(job->worker, lane->pool->node, DBT__NO_ROOM);
+		dbt__job_requeue(job);
 		return;
 	}
 	fail_sql(job, flight->error);

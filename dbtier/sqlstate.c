@@ -89,6 +89,12 @@ dbt__is_stale_plan(const struct dbt__error *error)
 }
 
 bool
+dbt__is_no_room(const char *state)
+{
+	return strcmp(state, "53100") == 0;
+}
+
+bool
 dbt__is_standby_only(const char *state)
 {
 	static const char *const prefixes[] = {

@@ -26,6 +26,8 @@ bool dbt__is_stale_plan(const struct dbt__error *error);
 const char *dbt__sqlstate_of(const PGresult *result);
 bool dbt__is_goodbye(const PGresult *result);
 
+/* The node's disk is full. */
+bool dbt__is_no_room(const char *state);
 /* An error that a standby gives and the primary may not: so the read runs there once more. */
 bool dbt__is_standby_only(const char *state);
 /* The warning that a commit was not waited for, whatever the server's language. */

@@ -243,7 +243,7 @@ try_begin(struct dbt_tx *tx, const struct dbt_stmt *stmt, bool again, struct dbt
 		dbt__lane_lose(tx->lane, "its session is read-only");
 	else
 		(void)undo(tx);
-	dbt__refused(tx->worker, node, again);
+	dbt__refused(tx->worker, node, again ? DBT__STUCK : 0);
 	return -W_EAGAIN;
 }
 

@@ -131,9 +131,9 @@ dbt__doubt(struct dbt_worker *worker, unsigned node)
 }
 
 void
-dbt__refused(struct dbt_worker *worker, unsigned node, bool again)
+dbt__refused(struct dbt_worker *worker, unsigned node, w_usec pause)
 {
-	w_usec until = w_now() + (again ? DBT__STUCK : 0);
+	w_usec until = w_now() + pause;
 
 	worker->refusing[node] = W_MAX(worker->refusing[node], until);
 	if (worker->write_primary == (int)node)

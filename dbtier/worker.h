@@ -43,6 +43,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__SLOW_COST (10 * W_MSEC) /* a statement that takes longer on average is slow */
 #define DBT__FAST_COST (5 * W_MSEC)  /* and is fast again below this */
 #define DBT__STUCK (100 * W_MSEC)   /* a lane whose head takes longer takes no new work */
+#define DBT__NO_ROOM (500 * W_MSEC) /* between two looks whether a full disk still is */
 #define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then the lane ends */
 #define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
 #define DBT__GUARD_PAUSE (20 * W_MSEC) /* a node that was not far enough is not asked for so long */
@@ -376,11 +377,11 @@ void dbt__once_params(const struct dbt_once *once, struct dbt__once_text *text,
  */
 void dbt__doubt(struct dbt_worker *worker, unsigned node);
 /*
- * The primary takes no writes: it was made read-only, to be drained. Writes are held until a probe of
- * after this says that it, or another one, takes them. again: it was asked, and said that it does;
- * then there is a little pause, or a write that can never be would be tried without end.
+ * The primary takes no writes: it was made read-only, to be drained, or its disk is full. Writes are held until a probe of
+ * after this says that it, or another one, takes them. pause: not sooner
+ * than after this; for what a probe does not see, or a write that can never be would be tried without a break.
  */
-void dbt__refused(struct dbt_worker *worker, unsigned node, bool again);
+void dbt__refused(struct dbt_worker *worker, unsigned node, w_usec pause);
 /* Make sure that the tick runs while there is something to look after. */
 void dbt__tick_on(struct dbt_worker *worker);
 
