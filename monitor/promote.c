@@ -175,7 +175,8 @@ take_status(struct mon_promote *promote, const struct told *told)
 	if (agent == NULL || strcmp(told->user, status.node) != 0)
 		return refuse(promote, MON_TOLD_FORGED, told->user, status.node);
 	refuse(promote, MON_TOLD_GOOD, told->user, "");
-	if (status.epoch > agent->epoch ||
+	/* without a way to it any is good: its clock may have been set back before it was born again */
+	if (agent->route.len == 0 || status.epoch > agent->epoch ||
 	    (status.epoch == agent->epoch && status.seq > agent->seq)) {
 		agent->epoch = status.epoch;
 		agent->seq = status.seq;

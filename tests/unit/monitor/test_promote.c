@@ -256,6 +256,35 @@ order_out(void)
 	zmq_close(subscriber);
 }
 
+/* An agent's clock was set back before it was started again: after 10 s of silence it is believed, and told. */
+static void
+born_before(void)
+{
+	W_AUTO(w_buf_fini) struct w_buf text = { 0 };
+	void *first = dial("db-1"), *before = dial("db-2"), *second;
+	struct dbt_status status = lost_follower();
+	struct dbt_order order = { 0 };
+	struct w_fault fault = { 0 };
+
+	say(before, &status);
+	CU_ASSERT(shows("{\"node\":\"db-2\",\"fresh\":true,"));
+	zmq_close(before);
+	CU_ASSERT(shows("{\"node\":\"db-2\",\"fresh\":false,"));
+	second = dial("db-2");
+	for (int i = 0; i < 120 && order.kind != DBT_FOLLOW; i++) {
+		status = leader();
+		say(first, &status);
+		status = lost_follower();
+		status.epoch -= 3600 * W_SEC;
+		say(second, &status);
+		if (hear(second, 100, &text))
+			CU_ASSERT_EQUAL(dbt_order_parse(w_view_of(text.ptr), &order, &fault), W_OK);
+	}
+	CU_ASSERT_EQUAL(order.kind, DBT_FOLLOW);
+	zmq_close(first);
+	zmq_close(second);
+}
+
 static void
 forged_and_garbage(void)
 {
@@ -307,6 +336,7 @@ static CU_TestInfo tests[] = {
 	{ "orders reach the connection of an agent's last status; moves are told", order_out },
 	{ "who speaks for another, or nonsense, is counted and changes nothing", forged_and_garbage },
 	{ "only the operator commands", commands },
+	{ "an agent that seems to be born before itself gets its orders all the same", born_before },
 	CU_TEST_INFO_NULL,
 };
 
