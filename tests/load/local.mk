@@ -12,6 +12,16 @@ check_PROGRAMS += %D%/weir-load
 	%D%/writers.c
 %C%_weir_load_LDADD = common/libcommon.a $(CURL_LIBS) $(COMMON_LIBS)
 
+# A slow link, and a wall clock for each host, where the kernel has neither. The latter goes into programs
+# that are not ours: without sanitizers, and loaded by no word of the linker's about executables.
+check_PROGRAMS += %D%/weir-relay %D%/clockshift.so
+%C%_weir_relay_SOURCES = %D%/relay.c
+%C%_weir_relay_LDADD = common/libcommon.a $(COMMON_LIBS)
+%C%_clockshift_so_SOURCES = %D%/clockshift.c
+%C%_clockshift_so_CFLAGS = $(BUILD_CFLAGS) -fPIC
+%C%_clockshift_so_LDFLAGS = -shared -Wl,-z,defs
+%C%_clockshift_so_LDADD =
+
 # With the rules of the house, for it needs no cluster.
 HOUSE_TESTS += %D%/judge-test.sh %D%/judge-reads-test.sh
 EXTRA_DIST += %D%/judge %D%/judge-test.sh %D%/judge-reads %D%/judge-reads-test.sh %D%/gaps

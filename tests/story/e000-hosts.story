@@ -41,12 +41,56 @@ when loss db-3 100
 check "db-3 reaches nobody" reaches_not db-3 db-1
 when loss db-3 0
 check "db-3 reaches db-1 again" reaches db-3 db-1
+
+# The least of several round trips by TCP, in microseconds.
+round_trip() { # FROM TO
+	local port=$((20000 + RANDOM % 10000)) echo_server
+
+	nsenter --net="/proc/${holder[$2]}/ns/net" -- socat "TCP-LISTEN:$port,reuseaddr,fork" EXEC:cat >/dev/null 2>&1 &
+	echo_server=$!
+	# shellcheck disable=SC2016 # for the inner shell
+	host_run "$1" timeout 20 bash -c '
+		until exec 3<>"/dev/tcp/$0/$1" && echo >&3 && read -rt 1 -u 3; do
+			[ $((tries++)) -lt 50 ] || exit 1
+			read -rt 0.1 <> <(:)
+		done
+		for _ in 1 2 3 4 5 6 7 8; do
+			began=${EPOCHREALTIME/[.,]/}
+			echo x >&3 && read -rt 5 -u 3 || exit 1
+			echo $((${EPOCHREALTIME/[.,]/} - began))
+		done' "$(address_of "$2")" "$port" 2>/dev/null | sort -n | head -n 1
+	kill $echo_server
+	wait $echo_server 2>/dev/null
+}
+
+takes_less() { # MS FROM TO
+	local took
+
+	took=$(round_trip "$2" "$3")
+	echo "$took us"
+	[ -n "$took" ] && [ "$took" -lt $(($1 * 1000)) ]
+}
+
+takes_as_long() { # MS FROM TO
+	local took
+
+	took=$(round_trip "$2" "$3")
+	echo "$took us"
+	[ -n "$took" ] && [ "$took" -ge $(($1 * 1000)) ]
+}
+
+check "from db-3 to db-1 and back it takes less than 20 ms" takes_less 20 db-3 db-1
 if can_slow_links; then
 	when slow-link db-3 20ms
-	check "db-3 reaches db-1, later" reaches db-3 db-1
+	check "now it takes 40 ms" takes_as_long 40 db-3 db-1
+	check "but less than 80 ms" takes_less 80 db-3 db-1
+	check "and as long from db-1 to db-3" takes_as_long 40 db-1 db-3
+	check "between others less than 20 ms" takes_less 20 db-1 db-2
+	check "db-3 follows, later" eventually 20 follows db-3
 	when slow-link db-3 0
+	check "from db-3 to db-1 it takes less than 20 ms again" takes_less 20 db-3 db-1
 else
-	skip "slow links" "this kernel cannot delay packets (netem)"
+	skip "slow links" "this kernel cannot delay packets (netem), nor redirect connections to a relay"
 fi
 goes_on "cuts"
 

@@ -16,6 +16,19 @@ goes_on "30 % of them were" 40
 mark calm
 whole
 
+all_links() { # TIME
+	local name
+
+	for name in $(list_names db "$databases"); do
+		when slow-link "$name" "$1"
+	done
+}
+
+# Of all faults of this name.
+none_failed_in() { # NAME
+	awk -v name="$1" '$1 == name { n++; failed += $4 } END { print n + 0, failed + 0; exit failed > 0 || n == 0 }' "$story_dir/gaps"
+}
+
 if can_slow_links; then
 	fault slow
 	when slow-link "$old" 50ms
@@ -23,8 +36,21 @@ if can_slow_links; then
 	when slow-link "$old" 0
 	mark calm
 	whole
+	note "term $old_term to $(term), $old to $(leader)"
+
+	fault slow
+	all_links 50ms
+	goes_on "all databases are far away" 40
+	let_pass "$((flaps * 2))"
+	goes_on "they were so for a while" 40
+	whole
+	note "term $old_term to $(term), $old to $(leader)"
+	when heal
+	goes_on "they are near again"
+	mark calm
+	whole
 else
-	skip "slow links" "this kernel cannot delay packets (netem)"
+	skip "slow links" "this kernel cannot delay packets (netem), nor redirect connections to a relay"
 fi
 
 fault flapping
@@ -39,3 +65,4 @@ goes_on "flapping" 40
 mark calm
 whole
 end_history
+[ -z "$(awk '$1 == "slow"' "$story_dir/gaps")" ] || check "no request failed for slow links" none_failed_in slow

@@ -28,6 +28,7 @@ STORY_TESTS += \
 	%D%/e080-promoter-dies.story \
 	%D%/e090-bad-network.story \
 	%D%/e100-full-disk.story \
+	%D%/e110-clock-jumps.story \
 	%D%/x010-patroni.story \
 	%D%/x020-pg-auto-failover.story
 

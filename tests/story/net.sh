@@ -2,11 +2,14 @@
 # tests/story/net.sh - words for clusters of several hosts, which can be cut off, frozen, or lose power.
 #
 #	given hosts [balancers=N] [servers=N] [databases=N] [monitors=N] [disk=MiB]
+#	                [clocks=own]
 #	when  cut HOST from HOST... | cut HOST from all      no packet passes, either way
 #	when  cut-one-way HOST to HOST...                    what HOST sends to those is lost
 #	when  loss HOST PERCENT                              of all packets from and to it; 0 ends it
-#	when  slow-link HOST TIME                            delay (10ms; 0 ends it); see can_slow_links
-#	when  heal                                           no cut, no loss any more
+#	when  slow-link HOST TIME                            delay, each way (10ms; 0 ends it); see slow_link
+#	when  heal                                           no cut, no loss, no slow link any more
+#	when  clock-jump HOST SECONDS                        its wall clock is so far ahead from now on (-3600; 0: back);
+#	                                                     wants clocks=own
 #	when  freeze HOST | thaw HOST                        all its processes
 #	when  freeze-postgres NODE | thaw-postgres NODE
 #	when  kill-postmaster NODE | stop-postgres NODE smart|fast|immediate
@@ -23,8 +26,9 @@
 # databases let in whom the cluster file names, and it sees all nodes when others do not. The story has namespaces of its own for network, mounts and
 # processes (hosts_enter), so nothing of it is left when it ends, however it ends.
 #
-# There is no word for a jump of the clock: the kernel has one wall clock for all hosts. Everything
-# that is timed goes by the monotonic clock.
+# The kernel has one wall clock for all hosts. With clocks=own a library, clockshift.so, is loaded into all
+# programs and adds to it; it is named in /etc/ld.so.preload of a copy of /etc that only the story sees. So
+# only programs have the other time, not files. Monotonic clocks are the kernel's.
 
 # The variables of words.sh and run, and those that stories read.
 # shellcheck disable=SC2154,SC2034
@@ -213,23 +217,186 @@ lose_packets() {
 }
 
 heal_all() {
+	local host
+
 	nft flush set bridge weir cuts
 	nft flush chain bridge weir losses
+	for host in "${!slow_links[@]}"; do
+		fast_link "$host"
+	done
 }
 
-# Not every kernel has the discipline that delays.
-can_slow_links() {
+# --- slow links ---
+#
+# Not every kernel has the discipline that delays packets, netem. Without it there are relays: what a slow
+# host and others connect to each other by TCP goes through weir-relay at whoever connects. Connections
+# that stand cannot be moved there: the slow host resets them first. Heal resets those of the relays. UDP is
+# as fast as ever, and so is what the story itself asks a host.
+
+can_netem() {
 	tc qdisc add dev lo root netem delay 1ms 2>/dev/null && tc qdisc del dev lo root
 }
 
-slow_link() {
+can_slow_links() {
+	can_netem && return
+	[ -x "$builddir/tests/load/weir-relay" ] &&
+	    { relay_rules test 1 && reset_rules test; } | host_run lb nft -c -f - 2>/dev/null
+}
+
+relay_mark=0x77 # RELAY_MARK of tests/load/relay.c
+
+relay_rules() { # TABLE PORT [WHOM]
+	cat <<-EOT
+	table ip $1 {
+		chain redirected {
+			type nat hook output priority -100; policy accept;
+			oifname "eth0" ${3:+ip daddr $3} meta l4proto tcp meta mark != $relay_mark redirect to :$2
+		}
+	}
+	EOT
+}
+
+# Only connections that have begun since.
+reset_rules() { # TABLE
+	cat <<-EOT
+	table ip $1 {
+		chain young {
+			tcp flags & (fin|syn|rst|ack) == syn ct mark set 1
+			ct mark 1 accept
+			reject with tcp reset
+		}
+		chain leaving {
+			type filter hook output priority 0; policy accept;
+			oifname "eth0" meta l4proto tcp jump young
+		}
+		chain coming {
+			type filter hook input priority 0; policy accept;
+			iifname "eth0" meta l4proto tcp jump young
+		}
+	}
+	EOT
+}
+
+# A relay dies with its host, and is there again when that has power.
+relay_keep() { # HOST PORT MS
+	local relay=0
+
+	trap '[ $relay = 0 ] || kill -9 $relay; exit' TERM
+	while :; do
+		if [ ! -e "$story_dir/off/$1" ]; then
+			nsenter --net="/proc/${holder[$1]}/ns/net" -- "$builddir/tests/load/weir-relay" "$2" "$3" &
+			relay=$!
+			wait $relay
+			relay=0
+		fi
+		let_pass 0.1
+	done
+}
+
+relay_start() { # SLOW-HOST HOST PORT MS
+	local ready="$story_dir/relay-$1-$2"
+
+	rm -f "$ready"
+	relay_keep "$2" "$3" "$4" >"$ready" 2>&1 &
+	slow_links[$1]+=" $!"
+	story_pids+=($!)
+	eventually 5 grep -q ready "$ready"
+}
+
+slow_by_relays() { # HOST MS
+	local address port host table=slow_${1//-/_}
+
+	address=$(address_of "$1")
+	port=$((15000 + ${address##*.}))
+	slow_links[$1]=
+	relay_start "$1" "$1" $port "$2" || return 1
+	{ relay_rules "$table" $port && reset_rules "$table"; } | host_run "$1" nft -f - || return 1
+	for host in $(other_hosts "$1"); do
+		relay_start "$1" "$host" $port "$2" || return 1
+		relay_rules "$table" $port "$address" | host_run "$host" nft -f - || return 1
+	done
+}
+
+slow_by_netem() { # HOST MS
+	slow_links[$1]=netem
+	tc qdisc add dev "weir-$1" root netem delay "$2ms" && host_run "$1" tc qdisc add dev eth0 root netem delay "$2ms"
+}
+
+fast_link() { # HOST
+	local host pid
+
+	if [ "${slow_links[$1]}" = netem ]; then
+		tc qdisc del dev "weir-$1" root
+		host_run "$1" tc qdisc del dev eth0 root
+	else
+		for pid in ${slow_links[$1]}; do
+			kill "$pid" && wait "$pid"
+		done
+		for host in "${hosts[@]}"; do
+			host_run "$host" nft delete table ip "slow_${1//-/_}" 2>/dev/null
+		done
+	fi
+	unset "slow_links[$1]"
+}
+
+slow_link() { # HOST TIME
+	local host ms=${2%ms}
+
+	host=$(host_of "$1")
+	[ -z "${slow_links[$host]+slow}" ] || fast_link "$host"
+	[ "$ms" -gt 0 ] || return 0
+	if can_netem; then
+		slow_by_netem "$host" "$ms"
+	else
+		slow_by_relays "$host" "$ms"
+	fi
+}
+
+# --- clocks ---
+
+# Where the offset of a network namespace is, in the bytes of an int32_t; see tests/load/clockshift.c.
+clock_set() { # NAMESPACE SECONDS
+	local bits=$(($2 & 0xffffffff))
+	local -a bytes=($((bits & 255)) $((bits >> 8 & 255)) $((bits >> 16 & 255)) $((bits >> 24)))
+
+	# shellcheck disable=SC2059 # that is the number
+	printf "$(printf '\\x%02x' "${bytes[@]}")" |
+	    dd of="$story_dir/clocks/clock-${1//[!0-9]/}" conv=notrunc status=none
+}
+
+clock_is() { # HOST SECONDS
+	local ahead
+
+	ahead=$(($(host_run "$1" date +%s) - $(date +%s) - $2))
+	[ $ahead -ge -2 ] && [ $ahead -le 2 ]
+}
+
+clock_jump() { # HOST SECONDS
 	local host
 
 	host=$(host_of "$1")
-	tc qdisc del dev "weir-$host" root 2>/dev/null
-	host_run "$host" tc qdisc del dev eth0 root 2>/dev/null
-	[ "$2" = 0 ] && return
-	tc qdisc add dev "weir-$host" root netem delay "$2" && host_run "$host" tc qdisc add dev eth0 root netem delay "$2"
+	clock_set "${host_netns[$host]}" "$2" && clock_is "$host" "$2"
+}
+
+clocks_lack() {
+	[ -e "$builddir/tests/load/clockshift.so" ] || echo "tests/load/clockshift.so is not built"
+	ldd "$(command -v weir-server)" | grep -q 'lib[at]san' && echo "the library of a sanitizer wants to be the first"
+	return 0
+}
+
+# Until the certificates are made, it is yesterday here: where the clock is set back, those of today are
+# not valid yet.
+hosts_clocks() {
+	local host
+
+	mkdir "$story_dir/clocks"
+	for host in "${hosts[@]}"; do
+		clock_set "${host_netns[$host]}" 0
+	done
+	clock_set "$(readlink /proc/self/ns/net)" -86400
+	cp "$builddir/tests/load/clockshift.so" "$story_dir/clocks/" && cp -a /etc "$story_dir/etc" &&
+	    echo "$story_dir/clocks/clockshift.so" >"$story_dir/etc/ld.so.preload" &&
+	    mount --bind "$story_dir/etc" /etc
 }
 
 # --- faults of hosts ---
@@ -292,6 +459,7 @@ when_on_host() {
 	loss) check "$3 % of the packets of $2 are lost" lose_packets "$2" "$3" ;;
 	slow-link) check "the link of $2 takes $3" slow_link "$2" "$3" ;;
 	heal) check "the network is whole" heal_all ;;
+	clock-jump) check "the clock of $2 is $3 s ahead" clock_jump "$2" "$3" ;;
 	freeze) signal_host STOP "$(host_of "$2")" ;;
 	thaw) signal_host CONT "$(host_of "$2")" ;;
 	freeze-postgres) check "PostgreSQL of $2 freezes" signal_postgres STOP "$2" ;;
@@ -419,16 +587,20 @@ hosts_disks() {
 # The rest goes with the namespaces.
 hosts_clean() {
 	[ -z "${WEIR_STORY_INSIDE-}" ] || umount -l "$data"/disks/* 2>/dev/null
+	[ ! -d "$story_dir/clocks" ] || umount -l /etc 2>/dev/null
 }
 
 given_hosts() {
-	local host
+	local host lack
 
 	command -v initdb >/dev/null || skip_all "PostgreSQL's programs are not installed"
+	if has_key clocks "$@" && lack=$(clocks_lack) && [ -n "$lack" ]; then
+		skip_all "$lack"
+	fi
 	balancers=$(value_of balancers 2 "$@") servers=$(value_of servers 2 "$@")
 	databases=$(value_of databases 3 "$@") monitors=$(value_of monitors 1 "$@")
 	mapfile -t hosts < <(echo lb; list_names app "$servers"; list_names mon "$monitors"; list_names db "$databases")
-	declare -gA holder=() host_netns=()
+	declare -gA holder=() host_netns=() slow_links=()
 	ip link set dev lo up
 	ip link add name weir type bridge
 	ip link set dev weir up
@@ -438,7 +610,9 @@ given_hosts() {
 		host_make "$host"
 	done
 	mkdir -p "$data"
+	has_key clocks "$@" && check "each host has a clock" hosts_clocks
 	check "there are certificates" hosts_certificates
+	[ ! -d "$story_dir/clocks" ] || clock_set "$(readlink /proc/self/ns/net)" 0
 	check "there are disks" hosts_disks "$(value_of disk 0 "$@")"
 	check "there are programs" hosts_programs
 	hosts_cluster_file >"$data/cluster.yaml"
