@@ -209,6 +209,8 @@ client_init(struct load_client *client)
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+	/* Balancers close what was idle for 60 s: who uses it again at that moment gets no answer. */
+	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, 30L);
 	curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
 	curl_easy_setopt(easy, CURLOPT_READDATA, client);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_field);

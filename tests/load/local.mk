@@ -12,8 +12,8 @@ check_PROGRAMS += %D%/weir-load
 	%D%/writers.c
 %C%_weir_load_LDADD = common/libcommon.a $(CURL_LIBS) $(COMMON_LIBS)
 
-# A slow link, and a wall clock for each host, where the kernel has neither. The latter goes into programs
-# that are not ours: without sanitizers, and loaded by no word of the linker's about executables.
+# A slow link, and a wall clock for each host, where the kernel has neither. The latter is loaded into
+# programs that are not ours, too: no sanitizer in it.
 check_PROGRAMS += %D%/weir-relay %D%/clockshift.so
 %C%_weir_relay_SOURCES = %D%/relay.c
 %C%_weir_relay_LDADD = common/libcommon.a $(COMMON_LIBS)
