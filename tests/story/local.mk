@@ -41,6 +41,7 @@ FAULT_TESTS = \
 	%D%/e080-promoter-dies.story \
 	%D%/e090-bad-network.story \
 	%D%/e100-full-disk.story \
+	%D%/e110-clock-jumps.story \
 	%D%/x010-patroni.story \
 	%D%/x020-pg-auto-failover.story
 

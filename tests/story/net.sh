@@ -639,7 +639,7 @@ start_history() {
 	history=$story_dir/history
 	# It is ended by the story; its own time only bounds it.
 	start_load history history --log "$history" --marks "$story_dir/marks" --deadline $deadline --clients 16 --seconds 600 --limit 3600 "$@"
-	check "clients write and read" eventually 20 acknowledged_more 50
+	check "clients write and read" eventually 60 acknowledged_more 50
 }
 
 mark() {
