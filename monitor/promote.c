@@ -403,7 +403,6 @@ mon_promote_sent(const struct mon_promote *promote, bool unsent)
 static void
 take_cluster(struct mon_promote *promote, const struct w_cluster *cluster)
 {
-	W_AUTO(w_free) struct agent *old = promote->agents;
 	unsigned count = (unsigned)w_cluster_count(cluster, W_DATABASE);
 	struct agent *agents = w_xcalloc(count + 1, sizeof(*agents));
 
@@ -414,6 +413,7 @@ take_cluster(struct mon_promote *promote, const struct w_cluster *cluster)
 		agents[i] = before != NULL ? *before : (struct agent){ .fd = -1 };
 		copy_text(agents[i].name, sizeof(agents[i].name), name);
 	}
+	free(promote->agents);
 	promote->agents = agents;
 	promote->agent_count = count;
 }

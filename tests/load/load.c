@@ -217,6 +217,8 @@ client_init(struct load_client *client)
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, client);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_text);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, client);
+	/* Else each client reads all certificates of the system, which takes longer than its first requests. */
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	if (load->opt->ca != NULL)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, load->opt->ca);
 	if (load->cookies)
