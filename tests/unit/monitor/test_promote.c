@@ -184,7 +184,7 @@ status_in(void)
 	void *subscriber = live_connect(zmq, ZMQ_SUB, keys, "operator", feed);
 	void *agent = dial("db-1");
 	struct dbt_status status = leader();
-	W_AUTO(w_buf_fini) struct w_buf name = { 0 }, body = { 0 };
+	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
 
 	zmq_setsockopt(subscriber, ZMQ_SUBSCRIBE, "", 0);
 	CU_ASSERT(await(subscriber, "snapshot", "\"failover\":{\"state\":\""));
