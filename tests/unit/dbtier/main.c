@@ -1,8 +1,9 @@
+#include "dbtier/dbtier.h"
 #include "fixture.h"
 #include "suites.h"
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static CU_SuiteInfo *const all[] = {
 		pure_suites,
@@ -26,8 +27,11 @@ main(void)
 		promoter_doubt_suites,
 		NULL
 	};
-	const char *missing = fixture_missing();
+	const char *missing;
 
+	if (argc > 1 && strcmp(argv[1], AGENT_ARGUMENT) == 0)
+		return w_node_main(argc - 1, argv + 1, &dbt_agent_role);
+	missing = fixture_missing();
 	if (missing != NULL)
 		printf("SKIP the tests with a database: %s\n", missing);
 	return unit_main(missing != NULL ? pure : all);

@@ -3,6 +3,9 @@
 
 #include "tests/unit/unit.h"
 
+/* The program is a database agent when this is its first argument. */
+#define AGENT_ARGUMENT "--agent"
+
 extern CU_SuiteInfo pure_suites[];
 extern CU_SuiteInfo control_suites[];
 extern CU_SuiteInfo promise_suites[];
