@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <libgen.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -84,31 +83,6 @@ dbt__agent_unlock(const struct dbt_agent *agent)
 	unlink(path);
 }
 
-static int
-write_all(int fd, struct w_view text)
-{
-	while (text.len > 0) {
-		ssize_t put = write(fd, text.ptr, text.len);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -W_EIO;
-		text = w_view_sub(text, (size_t)put, text.len);
-	}
-	return W_OK;
-}
-
-/* A rename is for good when the folder is synced. */
-static int
-sync_folder(const char *path)
-{
-	W_AUTO(w_free) char *copy = w_xstrdup(path);
-	W_AUTO(w_close) int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 || fsync(fd) < 0 ? -W_EIO : W_OK;
-}
-
 /* Write a file of PostgreSQL's user, mode 0600, atomically. */
 static int
 replace_file(const struct dbt_agent *agent, const char *path, struct w_view text, bool sync,
@@ -118,7 +92,7 @@ replace_file(const struct dbt_agent *agent, const char *path, struct w_view text
 	W_AUTO(w_close) int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0 || fchown(fd, agent->uid, agent->gid) < 0 || fchmod(fd, 0600) < 0 ||
-	    write_all(fd, text) < 0 || (sync && fsync(fd) < 0) || rename(temp, path) < 0)
+	    dbt__write_all(fd, text) < 0 || (sync && fsync(fd) < 0) || rename(temp, path) < 0)
 		return w_fail(fault, -W_EIO, "%s: cannot write %s: %s", agent->name, path,
 		    strerror(errno));
 	return W_OK;
@@ -138,7 +112,7 @@ dbt__agent_set_torn(const struct dbt_agent *agent, bool torn, struct w_fault *fa
 
 	if (rc < 0)
 		return rc;
-	if ((!torn && unlink(path) < 0 && errno != ENOENT) || sync_folder(path) < 0)
+	if ((!torn && unlink(path) < 0 && errno != ENOENT) || dbt__sync_folder(path) < 0)
 		return w_fail(fault, -W_EIO, "%s: cannot mark %s: %s", agent->name, path, strerror(errno));
 	return W_OK;
 }
@@ -206,7 +180,7 @@ dbt__agent_commit(const struct dbt_agent *agent, struct w_fault *fault)
 	if (rename(data, old) < 0 && errno != ENOENT)
 		return w_fail(fault, -W_EIO, "%s: cannot rename %s to %s: %s", agent->name, data, old,
 		    strerror(errno));
-	if (rename(path, data) < 0 || sync_folder(data) < 0)
+	if (rename(path, data) < 0 || dbt__sync_folder(data) < 0)
 		return w_fail(fault, -W_EIO, "%s: cannot rename %s to %s: %s", agent->name, path, data,
 		    strerror(errno));
 	nftw(old, remove_one, 32, FTW_DEPTH | FTW_PHYS);

@@ -360,8 +360,8 @@ dbt__promise_parse(struct w_view text, struct dbt_promise *ret, struct w_fault *
 
 /* ---- the file ---- */
 
-static int
-write_all(int fd, struct w_view text)
+int
+dbt__write_all(int fd, struct w_view text)
 {
 	while (text.len > 0) {
 		ssize_t put = write(fd, text.ptr, text.len);
@@ -408,8 +408,8 @@ dbt__promise_load(const char *path, struct dbt_promise *ret, struct w_fault *fau
 	return rc;
 }
 
-static int
-sync_folder(const char *path)
+int
+dbt__sync_folder(const char *path)
 {
 	W_AUTO(w_free) char *copy = w_xstrdup(path);
 	W_AUTO(w_close) int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -425,8 +425,8 @@ dbt__promise_keep(const char *path, const struct dbt_promise *promise, struct w_
 	W_AUTO(w_close) int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	dbt__promise_format(promise, &text);
-	if (fd < 0 || write_all(fd, w_buf_get(&text)) < 0 || fsync(fd) < 0 || rename(temp, path) < 0 ||
-	    sync_folder(path) < 0)
+	if (fd < 0 || dbt__write_all(fd, w_buf_get(&text)) < 0 || fsync(fd) < 0 || rename(temp, path) < 0 ||
+	    dbt__sync_folder(path) < 0)
 		return w_fail(fault, -W_EIO, "%s: the promise cannot be kept: %s", path, strerror(errno));
 	return W_OK;
 }
@@ -456,7 +456,7 @@ reserve(const char *path, uid_t uid, gid_t gid, struct w_fault *fault)
 
 	if (fd < 0 && errno == EEXIST)
 		return W_OK;
-	if (fd < 0 || fchown(fd, uid, gid) < 0 || write_all(fd, W_VIEW(RESERVED)) < 0 || fsync(fd) < 0)
+	if (fd < 0 || fchown(fd, uid, gid) < 0 || dbt__write_all(fd, W_VIEW(RESERVED)) < 0 || fsync(fd) < 0)
 		return w_fail(fault, -W_EIO, "%s: cannot reserve the timeline: %s", path, strerror(errno));
 	return W_OK;
 }

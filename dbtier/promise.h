@@ -42,6 +42,11 @@ int dbt__promise_parse(struct w_view text, struct dbt_promise *ret, struct w_fau
 int dbt__promise_load(const char *path, struct dbt_promise *ret, struct w_fault *fault);
 int dbt__promise_keep(const char *path, const struct dbt_promise *promise, struct w_fault *fault);
 
+/* All of text. Errors: -W_EIO, errno says why. */
+int dbt__write_all(int fd, struct w_view text);
+/* A rename is for good when the folder of path is synced. Errors: -W_EIO, errno says why. */
+int dbt__sync_folder(const char *path);
+
 /* ---- timelines: section 3 ---- */
 
 /*
