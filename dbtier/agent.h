@@ -136,6 +136,8 @@ struct dbt_agent {
 	int64_t read_only_from;
 	unsigned quiet;     /* looks in a row that saw no writer while draining */
 	w_usec unstreamed;  /* since when a follower does not stream; 0: it does */
+	int receiver;       /* pid of a walreceiver that does not stream, and since when; 0: none */
+	w_usec receiver_since;
 
 	/* what is being done */
 	enum agent_verdict rejoin; /* how to come to follow: NONE is not known yet, TURN is done */

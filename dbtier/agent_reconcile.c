@@ -19,6 +19,7 @@
 #define ASK_EVERY (200 * W_MSEC)
 #define UNSTREAMED_MOST (3 * W_SEC)  /* then a follower asks again whether it must rewind */
 #define UNHEARD_MOST (5 * W_SEC)     /* then one that is drained takes writes again */
+#define CONNECTING_MOST (5 * W_SEC)  /* for a walreceiver, which knows no timeout before it streams */
 
 enum agent_seen { SEEN_NOTHING, SEEN_TORN, SEEN_DOWN, SEEN_STARTING, SEEN_FROZEN, SEEN_PRIMARY, SEEN_STANDBY, SEEN_COUNT };
 
@@ -51,6 +52,7 @@ dbt__agent_forget(struct dbt_agent *agent)
 	agent->read_only_from = 0;
 	agent->quiet = 0;
 	agent->unstreamed = 0;
+	agent->receiver = 0;
 	agent->judged = 0;
 }
 
@@ -320,6 +322,27 @@ configure(struct dbt_agent *agent, const char *upstream, bool read_only)
 	dbt__agent_reload(agent);
 }
 
+/*
+ * wal_receiver_timeout holds of a stream. Until there is one, a walreceiver waits for ever for an upstream
+ * that takes connections and does not answer, or that is gone without a word.
+ */
+static void
+end_stuck_receiver(struct dbt_agent *agent, w_usec now)
+{
+	int pid = agent->look.streaming ? 0 : agent->look.receiver;
+
+	if (pid != agent->receiver) {
+		agent->receiver = pid;
+		agent->receiver_since = now;
+	}
+	if (pid <= 1 || now - agent->receiver_since < CONNECTING_MOST)
+		return;
+	w_log(W_WARN, "", "walreceiver-stuck", "pid=%d upstream=%s for=%lldms", pid, agent->promise.upstream,
+	    (long long)((now - agent->receiver_since) / W_MSEC));
+	kill((pid_t)pid, SIGTERM);
+	agent->receiver_since = now;
+}
+
 static const char *
 do_follow(struct dbt_agent *agent)
 {
@@ -335,6 +358,7 @@ do_follow(struct dbt_agent *agent)
 		configure(agent, agent->promise.upstream, false);
 		agent->unstreamed = now;
 	}
+	end_stuck_receiver(agent, now);
 	if (agent->look.streaming) {
 		agent->unstreamed = 0;
 		dbt__agent_trouble(agent, NULL, NULL);

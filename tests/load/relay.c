@@ -8,7 +8,9 @@
  *
  * 1. Of each direction at most QUEUE bytes are on their way: who sends more has to wait.
  * 2. The end of a direction is passed on behind its bytes; a broken connection breaks the other one.
- * 3. When it dies, however it does, so do the connections: each is reset when it is closed, unless both
+ * 3. Who is gone without a word is missed after four seconds, since the keepalives of those who are connected
+ *    end here.
+ * 4. When it dies, however it does, so do the connections: each is reset when it is closed, unless both
  *    of its directions have come to their ends.
  *
  * A connection stands before the one behind it does. There are at most PAIRS; more wait to be accepted.
@@ -150,10 +152,19 @@ static int
 socket_with(int fd)
 {
 	const struct linger reset = { .l_onoff = 1 };
-	const int on = 1;
+	const struct {
+		int level, name, value;
+	} options[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, 1 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 3 },
+	};
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	for (size_t i = 0; i < W_NELEM(options); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 	return fd;
 }
 

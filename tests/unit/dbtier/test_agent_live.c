@@ -480,6 +480,32 @@ an_agent_that_dies_finds_its_postgres_again(void)
 	CU_ASSERT(strcmp(sql(2, "insert into t values (4) returning (select count(*) from t)"), "3") == 0);
 }
 
+static int
+receiver_of(unsigned node)
+{
+	return atoi(sql(node, "select coalesce(min(pid), 0) from pg_stat_activity where backend_type = 'walreceiver'"));
+}
+
+/* The kernel takes connections for a postmaster that is stopped; nobody ever answers them. */
+static void
+a_stuck_walreceiver_is_ended(void)
+{
+	pid_t upstream = postmaster(2);
+	int stuck = 0, streaming = receiver_of(0);
+	w_usec until = w_now() + 15 * W_SEC;
+
+	CU_ASSERT_FATAL(streaming > 1 && kill(upstream, SIGSTOP) == 0);
+	kill(streaming, SIGTERM);
+	while ((stuck == 0 || stuck == streaming) && w_now() < until)
+		stuck = receiver_of(0);
+	CU_ASSERT(stuck > 1 && stuck != streaming);
+	while (receiver_of(0) == stuck && w_now() < until)
+		(void)await(0, NULL, is_streaming, 100 * W_MSEC);
+	CU_ASSERT(receiver_of(0) != stuck);
+	kill(upstream, SIGCONT);
+	CU_ASSERT(await(0, NULL, is_streaming, 10 * W_SEC) >= 0);
+}
+
 static bool
 is_broken(const struct dbt_status *s)
 {
@@ -523,6 +549,7 @@ static CU_TestInfo tests[] = {
 	{ "the old leader rewinds", the_old_leader_rewinds },
 	{ "a frozen leader is fenced", a_frozen_leader_is_fenced },
 	{ "an agent that dies finds its PostgreSQL again", an_agent_that_dies_finds_its_postgres_again },
+	{ "a stuck walreceiver is ended", a_stuck_walreceiver_is_ended },
 	{ "a broken setting is told", a_broken_setting_is_told },
 	CU_TEST_INFO_NULL,
 };
