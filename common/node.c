@@ -17,6 +17,7 @@
 #include "common/node_inner.h"
 
 #define STALL_LIMIT (50 * W_MSEC)
+#define URGENT (-10)           /* nice value of urgent roles */
 #define SOCKETS_MAX 16384     /* ZeroMQ sockets in the process */
 #define JOIN_WAIT (5 * W_SEC) /* for a worker whose loop was told to stop */
 #define TERM_WAIT (2 * W_SEC) /* for ZeroMQ to send what is left */
@@ -367,6 +368,23 @@ load(struct w_node *node)
 	return 1;
 }
 
+/* ---- priority ---- */
+
+/* This thread's, and that of all that it starts. It is a help, so it is no error that it is not allowed. */
+static void
+hurry(const struct w_node *node)
+{
+	if (node->ops->urgent && setpriority(PRIO_PROCESS, 0, URGENT) < 0)
+		w_log(W_DEBUG, "", "not-urgent", "why=\"%s\"", strerror(errno));
+}
+
+void
+w_node_calm(int pid)
+{
+	if (getpriority(PRIO_PROCESS, (id_t)pid) == URGENT && setpriority(PRIO_PROCESS, (id_t)pid, 0) < 0)
+		w_log(W_WARN, "", "child-urgent", "pid=%d why=\"%s\"", pid, strerror(errno));
+}
+
 int
 w_node_main(int argc, char **argv, const struct w_role_ops *ops)
 {
@@ -385,6 +403,7 @@ w_node_main(int argc, char **argv, const struct w_role_ops *ops)
 	if (status == 0) {
 		start_log(node);
 		signal(SIGPIPE, SIG_IGN);
+		hurry(node);
 		status = live(node);
 	}
 	free_node(node);

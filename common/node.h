@@ -54,6 +54,7 @@ struct w_worker {
 
 struct w_role_ops {
 	enum w_role role;
+	bool urgent;         /* when the machine is busy it comes before others, if it is allowed to (CAP_SYS_NICE) */
 	const char *program; /* "weir-server" */
 	const char *summary; /* one line for --help */
 	int (*prepare)(struct w_node *node, struct w_fault *fault);
@@ -96,6 +97,9 @@ w_node_self(const struct w_node *node)
 {
 	return __atomic_load_n(&node->self, __ATOMIC_ACQUIRE);
 }
+
+/* A child of an urgent role is not urgent. To be called before it has children of its own. */
+void w_node_calm(int pid);
 
 /* Exit status: 0 ended as asked, 1 failed, 2 wrong usage. */
 int w_node_main(int argc, char **argv, const struct w_role_ops *ops);

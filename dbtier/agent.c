@@ -115,6 +115,7 @@ dbt__agent_run(struct dbt_agent *agent, char **args, const char *input, child_do
 	agent->children++;
 	rc = uv_spawn(&agent->node->loop.uv, &child->process, &options);
 	if (rc == 0) {
+		w_node_calm(child->process.pid);
 		if (ret_pid != NULL)
 			*ret_pid = child->process.pid;
 		return;
@@ -497,6 +498,7 @@ agent_finish(struct w_node *node)
 
 const struct w_role_ops dbt_agent_role = {
 	.role = W_DATABASE,
+	.urgent = true,
 	.program = "weir-dbnode",
 	.summary = "Database agent: makes, runs and watches one PostgreSQL.",
 	.prepare = agent_prepare,

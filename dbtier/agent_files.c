@@ -279,7 +279,7 @@ static const char *const defaults[][2] = {
 /*
  * What the promises rest on, so it comes after the cluster file's. An idle upstream speaks only
  * when it is asked, which a walreceiver does after half its timeout: the silence that counts against
- * a leader is a second. A backend that crashes ends PostgreSQL, which would otherwise recover and
+ * a leader is 700 ms. A backend that crashes ends PostgreSQL, which would otherwise recover and
  * take writes again by itself.
  */
 static const char *const needed[][2] = {
@@ -297,7 +297,7 @@ static const char *const needed[][2] = {
 	{ "recovery_min_apply_delay", "0" },
 	{ "wal_retrieve_retry_interval", "100ms" },
 	{ "wal_receiver_status_interval", "1s" },
-	{ "wal_receiver_timeout", "1500ms" },
+	{ "wal_receiver_timeout", "1s" },
 	{ "wal_sender_timeout", "2s" },
 };
 /* clang-format on */

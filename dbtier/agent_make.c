@@ -34,7 +34,7 @@ step_initdb(struct dbt_agent *agent, child_done *done, struct w_fault *fault W_U
 	W_AUTO(w_free) char *data = w_xasprintf("%s.new", agent->opt->data);
 	W_AUTO(w_free) char *pw = w_xasprintf("--pwfile=%s.pw", agent->opt->data);
 	char *args[] = { "initdb", "-D", data, "--data-checksums", "--auth=scram-sha-256",
-		"--username=postgres", pw, "--encoding=UTF8", "--locale=C.UTF-8", NULL };
+		"--username=postgres", pw, "--encoding=UTF8", "--locale=C.UTF-8", "--wal-segsize=1", NULL };
 
 	dbt__agent_run(agent, args, NULL, done, &agent->maker.pid);
 	return W_OK;

@@ -4,7 +4,12 @@
 #include <stdio.h>
 
 #define SETTLE_IN W_SEC
-#define HEARD_MS 1000 /* a replica that has heard nothing of its upstream for longer speaks against it */
+/*
+ * A replica that has heard nothing of its upstream for longer speaks against it. An idle upstream is asked
+ * after half of wal_receiver_timeout (agent_files.c), so it must be more than that.
+ */
+#define HEARD_MS 700
+#define SILENT (700 * W_MSEC) /* a leader's agent that has said nothing for so long may be lost */
 
 bool
 dbt__past(struct dbt_promoter *p, w_usec at)
@@ -350,7 +355,10 @@ is_frozen(struct dbt_promoter *p, const struct voices *voices)
 static bool
 is_lost(struct dbt_promoter *p, const struct voices *voices)
 {
-	return !dbt__fresh(p, &p->places[p->leader]) && voices->lost > 0 && voices->well == 0;
+	const struct dbt__place *leader = &p->places[p->leader];
+	bool silent = !dbt__fresh(p, leader) || dbt__past(p, leader->came + SILENT);
+
+	return silent && voices->lost > 0 && voices->well == 0;
 }
 
 /* A new leader is not found, nor attached to, in no time. */
@@ -401,7 +409,7 @@ static const struct {
 	[DBT__ENDED]     = { "its PostgreSQL does not run",                             has_ended,    0 },
 	[DBT__FROZEN]    = { "its PostgreSQL does not answer its agent",                is_frozen,    200 * W_MSEC },
 	[DBT__HALF_FROZEN] = { "its PostgreSQL answers a server, but not its agent",    is_half_frozen, 2 * W_SEC },
-	[DBT__LOST]      = { "its agent is silent, and nobody else reaches it",         is_lost,      300 * W_MSEC },
+	[DBT__LOST]      = { "its agent is silent, and nobody else reaches it",         is_lost,      250 * W_MSEC },
 	[DBT__CUT_OFF]   = { "its agent is there, but no server reaches it",            is_cut_off,   W_SEC },
 	[DBT__NO_QUORUM] = { "too few standbys are attached, and others could do better", lacks_quorum, W_SEC },
 	/* clang-format on */

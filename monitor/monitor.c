@@ -429,6 +429,7 @@ mon_finish(struct w_node *node)
 
 const struct w_role_ops mon_role = {
 	.role = W_MONITOR,
+	.urgent = true,
 	.program = "weir-monitor",
 	.summary = "The monitor of a Weir cluster: reports in; feed, alerts, page and metrics out.",
 	.prepare = mon_prepare,
