@@ -20,9 +20,9 @@ stops() {
 waits() {
 	local before
 
-	before=$(acknowledged)
+	before=$(history_size)
 	let_pass 3
-	before=$(($(acknowledged) - before))
+	before=$(acknowledged "$before")
 	[ $before -le 16 ] || { echo "$before writes were acknowledged"; return 1; }
 }
 
