@@ -265,6 +265,7 @@ static const char *const defaults[][2] = {
 	{ "superuser_reserved_connections", "5" },
 	{ "ssl_min_protocol_version", "TLSv1.2" },
 	{ "max_wal_senders", "16" },
+	{ "wal_buffers", "4MB" }, /* by itself it is at most a WAL segment, and those are small: agent_make.c */
 	{ "wal_keep_size", "256MB" },
 	{ "hot_standby_feedback", "on" },
 	{ "tcp_keepalives_idle", "2" },

@@ -28,6 +28,10 @@ struct agent_recipe {
 
 /* ---- steps ---- */
 
+/*
+ * Small WAL segments make failovers short: a promotion copies the last one, and a standby that turns to the
+ * new timeline gets it again from its start.
+ */
 static int
 step_initdb(struct dbt_agent *agent, child_done *done, struct w_fault *fault W_UNUSED)
 {

@@ -7,3 +7,13 @@ EXTRA_DIST += %D%/weir.pc.in
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's,[@]prefix[@],$(prefix),' \
 	    -e 's,[@]includedir[@],$(includedir),' -e 's,[@]moduledir[@],$(moduledir),' \
 	    -e 's,[@]VERSION[@],$(VERSION),' $(srcdir)/%D%/weir.pc.in >$@.tmp && mv $@.tmp $@
+
+# A template for each role: NAME@NODE.service is the node NODE of /etc/weir/cluster.yaml.
+systemdunitdir = $(prefix)/lib/systemd/system
+systemd_units = %D%/systemd/weir-balancer@.service %D%/systemd/weir-server@.service \
+    %D%/systemd/weir-dbnode@.service %D%/systemd/weir-monitor@.service
+systemdunit_DATA = $(systemd_units)
+CLEANFILES += $(systemd_units)
+EXTRA_DIST += $(systemd_units:=.in)
+$(systemd_units): Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's,[@]bindir[@],$(bindir),' $(srcdir)/$@.in >$@.tmp && mv $@.tmp $@
