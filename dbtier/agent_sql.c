@@ -172,7 +172,7 @@ close_own(struct agent_conns *conns)
 {
 	finish_conn(&conns->look);
 	finish_conn(&conns->work);
-	conns->marking = conns->warned = false;
+	conns->marking = conns->warned = conns->checkpointing = false;
 }
 
 static int
@@ -214,7 +214,7 @@ open_work(struct dbt_agent *agent, w_usec deadline)
 
 	if (conns->work != NULL)
 		return W_OK;
-	conns->marking = conns->warned = false;
+	conns->marking = conns->warned = conns->checkpointing = false;
 	rc = open_one(agent, false, &conns->work, deadline, agent->piece.why);
 	if (rc < 0)
 		return rc;
@@ -532,6 +532,17 @@ piece_promote(struct dbt_agent *agent)
 		close_own(&agent->conns);
 }
 
+/*
+ * pg_rewind takes the timeline of the last checkpoint for that of the data, and the one that follows a
+ * promotion takes its time: a leader that is lost before its end could not be rewound, only cloned. So one
+ * is asked for that does not. Nobody waits for it, and the connection is not used any more.
+ */
+static void
+checkpoint_soon(struct agent_conns *conns)
+{
+	conns->checkpointing = PQsendQuery(conns->work, "checkpoint") == 1;
+}
+
 /* The marker's commit waits on its connection, over many pieces; it is never cancelled. */
 static void
 piece_mark(struct dbt_agent *agent)
@@ -544,6 +555,8 @@ piece_mark(struct dbt_agent *agent)
 	bool good = false;
 
 	piece->rc = open_look(agent, piece->started + LOOK_MOST);
+	if (conns->checkpointing)
+		finish_conn(&conns->work);
 	if (piece->rc == W_OK)
 		piece->rc = open_work(agent, piece->started + LOOK_MOST);
 	if (piece->rc == W_OK && !conns->marking) {
@@ -566,6 +579,8 @@ piece_mark(struct dbt_agent *agent)
 		piece->rc = -W_ESQL;
 	if (piece->rc < 0)
 		finish_conn(&conns->work);
+	else
+		checkpoint_soon(conns);
 }
 
 /* ---- ask, checkpoint ---- */

@@ -72,6 +72,7 @@ struct agent_conns {
 	PGconn *look; /* a replication connection */
 	PGconn *work; /* an ordinary one */
 	bool marking; /* the marker was sent on work */
+	bool checkpointing; /* a checkpoint was sent on work */
 	bool warned;  /* a commit did not wait as it should have */
 };
 

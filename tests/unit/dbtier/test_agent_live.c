@@ -396,6 +396,20 @@ orders_that_do_not_fit_are_refused(void)
 	CU_ASSERT(await(0, &(struct dbt_order){ .kind = DBT_PAUSE, .paused = true, .stamp = 5 }, is_paused, 5 * W_SEC) >= 0);
 }
 
+/* Without being asked; the checkpoint that follows a promotion takes minutes. */
+static bool
+has_checkpoint(unsigned node, const char *timeline)
+{
+	w_usec until = w_now() + 5 * W_SEC;
+
+	while (strcmp(sql(node, "select timeline_id from pg_control_checkpoint()"), timeline) != 0) {
+		if (w_now() > until)
+			return false;
+		(void)await(node, NULL, is_down, 50 * W_MSEC);
+	}
+	return true;
+}
+
 /* db-1 writes what nobody else has, then dies; db-2 leads term 4; db-1 has to rewind. */
 static void
 another_one_leads(void)
@@ -419,6 +433,7 @@ another_one_leads(void)
 	CU_ASSERT_FATAL(await(2, NULL, is_streaming, 10 * W_SEC) >= 0);
 	CU_ASSERT(strcmp(sql(1, "insert into t values (3) returning (select count(*) from t)"), "2") == 0);
 	CU_ASSERT(!did(2, "rewinding"));
+	CU_ASSERT(has_checkpoint(1, "4"));
 }
 
 static void
