@@ -29,7 +29,15 @@ static void
 doubt_lost_unheard(void)
 {
 	dbt_promoter_gone(w.promoter, "db-1", w.now);
-	w.status[1].heard_ms = w.status[2].heard_ms = 1200;
+	w.status[1].heard_ms = w.status[2].heard_ms = 701;
+}
+
+/* Its connection stands, but nothing comes. */
+static void
+doubt_lost_silent(void)
+{
+	not_streaming(1);
+	not_streaming(2);
 }
 
 static void
@@ -126,9 +134,10 @@ static const struct {
 	{ "ended", doubt_ended, 0, false },
 	{ "frozen", doubt_frozen, 200 * W_MSEC, false },
 	{ "frozen, but it serves a server", doubt_half_frozen, 2 * W_SEC, false },
-	{ "lost, a replica does not stream", doubt_lost_by_replica, 300 * W_MSEC, true },
-	{ "lost, a replica has heard nothing", doubt_lost_unheard, 300 * W_MSEC, true },
-	{ "lost, a server has no primary", doubt_lost_by_server, 300 * W_MSEC, true },
+	{ "lost, a replica does not stream", doubt_lost_by_replica, 250 * W_MSEC, true },
+	{ "lost, a replica has heard nothing", doubt_lost_unheard, 250 * W_MSEC, true },
+	{ "lost, silent for 700 ms", doubt_lost_silent, 950 * W_MSEC, true },
+	{ "lost, a server has no primary", doubt_lost_by_server, 250 * W_MSEC, true },
 	{ "cut off, two servers", doubt_cut_off, W_SEC, false },
 	{ "cut off, a server and a replica", doubt_cut_off_by_one, W_SEC, false },
 	{ "no quorum", doubt_no_quorum, W_SEC, false },
