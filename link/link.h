@@ -181,6 +181,11 @@ struct lnk_spoke_config {
 };
 
 int lnk_spoke_new(const struct lnk_spoke_config *config, struct lnk_spoke **ret, struct w_fault *fault);
+/*
+ * Dial the balancers that are new in a cluster file. Those that are gone, or have another address, are not
+ * dialled again once their session ends. The cluster lives on, as that of the config does.
+ */
+void lnk_spoke_reload(struct lnk_spoke *spoke, const struct w_cluster *cluster);
 /* Credit 0 and GOAWAY to all balancers; streams go on. Then lnk_spoke_streams() falls to 0. */
 void lnk_spoke_drain(struct lnk_spoke *spoke);
 unsigned lnk_spoke_streams(const struct lnk_spoke *spoke);

@@ -39,6 +39,7 @@ struct dial {
 	const char *address; /* of worker 0 */
 	unsigned worker;
 	bool unwanted; /* the balancer has fewer workers now: closed at the next tick */
+	bool removed;  /* it is in the cluster file no more: closed when its session has ended */
 	void *socket;
 	struct w_zsock zsock;
 	struct lnk__monitor monitor;
@@ -426,6 +427,61 @@ dial_workers(struct lnk_spoke *spoke, const struct dial *first, unsigned workers
 	}
 }
 
+/* ---- reload ---- */
+
+static bool
+is_of(const struct dial *dial, const struct w_member *balancer)
+{
+	return balancer != NULL && balancer->role == W_BALANCER &&
+	    strcmp(dial->balancer, balancer->name) == 0 &&
+	    strcmp(dial->address, balancer->opt.balancer.link) == 0;
+}
+
+static bool
+is_dialled(struct lnk_spoke *spoke, const struct w_member *balancer)
+{
+	struct w_list *pos;
+
+	w_list_each(pos, &spoke->dials)
+	{
+		if (is_of(w_list_entry(pos, struct dial, node), balancer))
+			return true;
+	}
+	return false;
+}
+
+static void
+dial_new(struct lnk_spoke *spoke, const struct w_member *balancer)
+{
+	struct w_fault fault = {0};
+	char why[600];
+
+	if (balancer->opt.balancer.link[0] == '\0' || is_dialled(spoke, balancer) ||
+	    dial_worker(spoke, balancer->name, balancer->opt.balancer.link, 0, &fault) == W_OK)
+		return;
+	w_log(W_ERROR, "", "link-not-dialled", "peer=%s worker=0 why=%s", balancer->name,
+	    w_log_quote(w_view_of(fault.text), why, sizeof(why)));
+}
+
+void
+lnk_spoke_reload(struct lnk_spoke *spoke, const struct w_cluster *cluster)
+{
+	const struct w_member *balancer;
+	struct w_list *pos;
+
+	if (spoke->end.draining)
+		return;
+	w_list_each(pos, &spoke->dials)
+	{
+		struct dial *dial = w_list_entry(pos, struct dial, node);
+
+		dial->removed =
+		    !is_of(dial, w_cluster_find(cluster, w_view_of(dial->balancer)));
+	}
+	for (unsigned i = 0; (balancer = w_cluster_nth(cluster, W_BALANCER, i)) != NULL; i++)
+		dial_new(spoke, balancer);
+}
+
 /* ---- time ---- */
 
 static void
@@ -441,7 +497,7 @@ on_tick(void *arg)
 	{
 		struct dial *dial = w_list_entry(pos, struct dial, node);
 
-		if (dial->unwanted && !is_up(dial)) {
+		if ((dial->unwanted || dial->removed) && !is_up(dial)) {
 			hang_up(dial);
 			continue;
 		}
