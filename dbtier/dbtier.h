@@ -5,7 +5,7 @@
  * A process has one dbt: a prober thread watches every database node of the cluster file and
  * publishes an immutable topology behind one atomic pointer. A worker has one dbt_worker: lanes
  * (pipelined connections, all statements prepared) on the worker's own loop. Statements come from
- * fibers, which park until their result is there.
+ * fibers, which park until their result is there. A reload adds nodes and removes them.
  *
  * What a caller may rely on: every dbt_run() ends, with a result or an error, by its deadline;
  * an error on one statement never reaches a neighbour; a lost connection fails only what was in
@@ -29,7 +29,8 @@ enum dbt_role { DBT_UNKNOWN, DBT_DOWN, DBT_PRIMARY, DBT_REPLICA };
 #define DBT_NODES_MAX 32
 
 struct dbt_node {
-	const char *name;    /* of the cluster file */
+	const char *name;    /* of the cluster file; NULL: the slot is empty, and so is all below */
+	uint32_t generation; /* another one: the slot is another node's now */
 	enum dbt_role role;
 	uint32_t timeline;
 	uint64_t position;   /* primary: flushed; replica: replayed. An LSN as a number */
@@ -67,10 +68,10 @@ struct dbt_fork {
 #define DBT_FORKS_MAX 16
 
 /* Immutable. A new one is published at every change; old ones live at least until every worker
- * has taken the newer (dbt_topology_get is wait-free). */
+ * has taken the newer (dbt_topology_get is wait-free). A node keeps its slot for as long as it is there. */
 struct dbt_topology {
 	uint64_t version;
-	unsigned count;
+	unsigned count;      /* slots, some of which may be empty */
 	int primary;         /* index of the primary in force, -1: none known */
 	int heir;            /* who is or may soon be that: it is primary, and of no older timeline */
 	uint32_t floor;      /* the highest timeline that any node has ever shown */
@@ -86,14 +87,23 @@ struct dbt;
 unsigned dbt_topology_answering(const struct dbt_topology *topology);
 
 /*
- * Start the prober. shard: 0, the only one in this version.
+ * Start the prober.
+ * Owner    the cluster stays the caller's, and outlives the dbt, all workers and all rows
  * Threads  control; the prober is a thread of its own, since libpq's connect may block
- * Errors   -W_EINVAL no or too many databases, unreadable password file; -W_EIO
+ * Errors   -W_EINVAL no or too many databases, an address; -W_EIO unreadable password file, no thread
  */
 int dbt_start(const struct w_cluster *cluster, struct dbt **ret, struct w_fault *fault);
 void dbt_stop(struct dbt **dbt);
-/* Take the RELOAD options of a cluster file that was read again. Any thread. */
-void dbt_reload(struct dbt *dbt, const struct w_cluster *cluster);
+/*
+ * Take a cluster file that was read again: its databases, and its RELOAD options. A new node is probed, and
+ * used when it is fit. One that is gone gets nothing new; what is in flight there ends, then its connections
+ * are closed. The primary stays until another one is in force. A node with another address is another node.
+ *
+ * Owner    the cluster must live on as dbt_start()'s does
+ * Threads  the one of dbt_start()
+ * Errors   as dbt_start(); nothing has changed then
+ */
+int dbt_reload(struct dbt *dbt, const struct w_cluster *cluster, struct w_fault *fault);
 /* Any thread; valid until the caller's next call of it or 10 s later. Never NULL. */
 const struct dbt_topology *dbt_topology_get(struct dbt *dbt);
 /* Call fn(arg) on the prober's thread at every change. Before dbt_start's workers only; one. */
@@ -105,7 +115,8 @@ char *dbt_conninfo(const struct w_cluster *cluster, const struct w_member *node,
     struct w_fault *fault);
 
 /* --- metrics --- */
-unsigned dbt_metrics(struct w_metrics *metrics, const struct w_cluster *cluster);
+/* Those by node come when it does. Of one that was removed counters stand still, and gauges are 0. */
+unsigned dbt_metrics(struct w_metrics *metrics);
 /* Set what is seen of the nodes. metrics: from dbt_metrics(). Threads: the meter's; each second. */
 void dbt_tick(struct dbt *dbt, struct w_meter *control, unsigned metrics);
 
@@ -116,7 +127,6 @@ struct dbt_worker;
 struct dbt_worker_config {
 	struct dbt *dbt;
 	struct w_loop *loop;
-	const struct w_cluster *cluster;
 	const struct w_server_options *options;
 	struct w_meter *meter;
 	unsigned metrics; /* from dbt_metrics() */

@@ -182,7 +182,7 @@ guard_failed(struct dbt__job *job, struct dbt__lane *lane, const struct dbt__fli
 	dbt__count(worker, DBT_GUARDS_FAILED);
 	if (strcmp(flight->error->sqlstate, "22012") != 0)
 		dbt__lane_forget(lane, flight); /* it was the guard that the server does not know */
-	worker->guard_after[lane->pool->node] = worker->loop->now + DBT__GUARD_PAUSE;
+	lane->pool->site->guard_after = worker->loop->now + DBT__GUARD_PAUSE;
 	job->only_primary = true;
 	dbt__job_requeue(job);
 }
@@ -192,7 +192,7 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 {
 	const char *state = flight->error->sqlstate;
 	bool in_tx = job->tx != NULL && !job->begins;
-	enum dbt_role role = job->worker->roles[lane->pool->node];
+	enum dbt_role role = lane->pool->site->role;
 
 	if (flight->guarded) {
 		guard_failed(job, lane, flight);
@@ -224,7 +224,7 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 		bool again = job->refused;
 
 		job->refused = true;
-		dbt__refused(job->worker, lane->pool->node, again ? DBT__STUCK : 0);
+		dbt__refused(lane->pool->site, again ? DBT__STUCK : 0);
 		dbt__job_requeue(job);
 		if (again) /* somebody may have said so in this session */
 			dbt__lane_lose(lane, "its session is read-only");
@@ -232,7 +232,7 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 	}
 	if (!in_tx && job->intent == DBT_WRITE && dbt__is_no_room(state)) {
 		/* It was rolled back. There may be room soon, or another primary. */
-		dbt__refused(job->worker, lane->pool->node, DBT__NO_ROOM);
+		dbt__refused(lane->pool->site, DBT__NO_ROOM);
 		dbt__job_requeue(job);
 		return;
 	}
@@ -243,7 +243,7 @@ void
 dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight)
 {
 	struct dbt_worker *worker = job->worker;
-	unsigned node = lane->pool->node;
+	const struct dbt__site *site = lane->pool->site;
 
 	if (dbt__job_takes(job) && (flight->error != NULL || job->portion > 0) &&
 	    lane->state == DBT__OPEN) {
@@ -264,12 +264,11 @@ dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight
 		return;
 	}
 	job->rows = w_steal(&flight->rows);
-	job->rows->node = worker->names[node];
-	job->rows->role = worker->roles[node];
+	job->rows->node = site->name;
+	job->rows->role = site->role;
 	job->rows->time = worker->loop->now - job->start;
 	if (!job->quiet)
-		w_meter_add(worker->meter,
-		    worker->metrics + dbt__node_metric(DBT_NODE_QUERIES, worker->nodes, node), 1);
+		w_meter_add(worker->meter, site->metric, 1);
 	if (job->begins)
 		dbt__tx_begun(job->tx, lane);
 	dbt__job_finish(job, W_OK);
@@ -470,8 +469,8 @@ hand_over(struct dbt__job *job, dbt_rows_fn *each, void *arg)
 		/* The lane may go while the rows are used. */
 		W_AUTO(dbt_rows_free) struct dbt_rows *rows = w_steal(&job->flight->rows);
 
-		rows->node = job->worker->names[lane->pool->node];
-		rows->role = job->worker->roles[lane->pool->node];
+		rows->node = lane->pool->site->name;
+		rows->role = lane->pool->site->role;
 		rc = each(rows, arg);
 		if (job->done)
 			break;

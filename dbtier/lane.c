@@ -159,7 +159,7 @@ log_lane(const struct dbt__lane *lane, enum w_level level, const char *event, co
 {
 	char object[80], quoted[200];
 
-	snprintf(object, sizeof(object), "db=%s", lane->worker->names[lane->pool->node]);
+	snprintf(object, sizeof(object), "db=%s", lane->pool->site->name);
 	w_log(level, object, event, "lane=%s in_flight=%u why=%s", class_names[lane->pool->class],
 	    lane->count, w_log_quote(w_view_of(why), quoted, sizeof(quoted)));
 }
@@ -172,7 +172,7 @@ dbt__lane_lose(struct dbt__lane *lane, const char *why)
 	if (why != NULL && lane->state == DBT__OPEN && !lane->worker->stopping) {
 		dbt__count(lane->worker, DBT_LOST);
 		log_lane(lane, lane->count > 0 ? W_INFO : W_DEBUG, "lane-lost", why);
-		dbt__suspect(lane->worker->dbt, lane->pool->node);
+		dbt__site_suspect(lane->pool->site);
 	}
 	bury(lane);
 	lose_jobs(lane);
@@ -194,7 +194,7 @@ dial_failed(struct dbt__lane *lane, const char *why)
 	/* Several that were dialed together fail together; that counts as once. */
 	pool->failures += w_now() >= pool->retry_at;
 	pool->retry_at = w_now() + wait + (w_usec)(w_random() % (uint64_t)(wait / 2));
-	dbt__suspect(lane->worker->dbt, pool->node);
+	dbt__site_suspect(pool->site);
 	dbt__lane_lose(lane, NULL);
 }
 
@@ -220,7 +220,7 @@ on_dialed(void *arg, PGconn *conn, const char *why)
 
 	lane->conn = conn;
 	if (conn != NULL && pool->class == DBT__WRITE && is_on(conn, "in_hot_standby") &&
-	    lane->worker->roles[pool->node] == DBT_PRIMARY)
+	    pool->site->role == DBT_PRIMARY)
 		why = "a write lane to a standby";
 	else if (conn != NULL && (PQsetnonblocking(conn, 1) < 0 ||
 	    dbt__channel_open(&lane->channel, conn) < 0))
@@ -276,7 +276,7 @@ dbt__lane_dial(struct dbt__pool *pool)
 	lane->watch = (struct dbt__watch){ .loop = worker->loop, .ready = on_ready, .arg = lane };
 	lane->dial = (struct dbt__dial){
 		.loop = worker->loop,
-		.login = write ? &worker->rw[pool->node] : &worker->ro[pool->node],
+		.login = write ? &pool->site->place->rw : &pool->site->place->ro,
 		.application = write ? "weir-write" : "weir-read",
 		.options = lane->options,
 		.timeout = DIAL_TIMEOUT,
@@ -484,7 +484,7 @@ dbt__lane_hear_out(struct dbt__lane *lane, const char *why)
 		return;
 	}
 	/* First: what is read may lose the lane, and have the node looked at. */
-	dbt__doubt(lane->worker, lane->pool->node);
+	dbt__doubt(lane->pool->site);
 	(void)dbt__channel_read(&lane->channel);
 	(void)dbt__lane_take(lane);
 	dbt__lane_lose(lane, lane->ended ? "the server said goodbye" : why);
@@ -639,7 +639,7 @@ move_away(struct dbt__lane *lane, struct dbt__flight *flight)
 		return;
 	flight->job = NULL;
 	job->moved = true;
-	job->avoid = lane->pool->node + 1;
+	job->avoid = lane->pool->site->slot + 1;
 	dbt__count(lane->worker, DBT_MOVED);
 	dbt__job_requeue(job);
 }

@@ -82,16 +82,18 @@ too_big(struct dbt__lane *lane, struct dbt__flight *flight)
 static bool
 on_guard_row(struct dbt__lane *lane, struct w_view body)
 {
-	struct dbt_worker *worker = lane->worker;
-	unsigned node = lane->pool->node, count;
-	struct dbt_position seen = { dbt_topology_get(worker->dbt)->nodes[node].timeline, 0 };
-	struct dbt_position *best = &worker->replayed[node];
+	const struct dbt_node *node = dbt__site_now(lane->pool->site);
+	struct dbt_position *best = &lane->pool->site->replayed, seen = { 0 };
 	struct w_view value;
+	unsigned count;
 
 	if (dbt__row_begin(&body, &count) < 0 || count != 2 || dbt__row_value(&body, &value) < 0 ||
 	    dbt__row_value(&body, &value) < 0)
 		return false;
+	if (node == NULL)
+		return true;
 	/* A node that was rewound to another timeline has less than it had. */
+	seen.timeline = node->timeline;
 	if (dbt__lsn_parse(value, &seen.lsn) == W_OK &&
 	    (seen.timeline != best->timeline || seen.lsn > best->lsn))
 		*best = seen;
@@ -211,7 +213,7 @@ on_setting(struct dbt__lane *lane, struct w_view body)
 	if (dbt__setting_parse(body, &name, &value) < 0)
 		return false;
 	if (w_view_eq(name, W_VIEW("in_hot_standby")))
-		dbt__suspect(lane->worker->dbt, lane->pool->node);
+		dbt__site_suspect(lane->pool->site);
 	if (w_view_eq(name, W_VIEW("default_transaction_read_only")))
 		lane->read_only = w_view_eq(value, W_VIEW("on"));
 	return true;

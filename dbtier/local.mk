@@ -24,6 +24,8 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/lane.c \
 	%D%/lane_in.c \
 	%D%/once.c \
+	%D%/places.c \
+	%D%/places.h \
 	%D%/pool.c \
 	%D%/position.c \
 	%D%/probe.c \
@@ -39,6 +41,7 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/rows.c \
 	%D%/rows.h \
 	%D%/schema.c \
+	%D%/site.c \
 	%D%/sqlstate.c \
 	%D%/sqlstate.h \
 	%D%/stats.c \
@@ -46,6 +49,7 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/stmts.c \
 	%D%/topology.c \
 	%D%/topology.h \
+	%D%/topology_log.c \
 	%D%/tx.c \
 	%D%/wire.c \
 	%D%/wire.h \

@@ -97,21 +97,21 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 enum fresh { FRESH_KNOWN, FRESH_ASK, FRESH_NOT };
 
 static enum fresh
-fresh_of(const struct dbt_worker *worker, const struct dbt__job *job, unsigned node)
+fresh_of(const struct dbt_worker *worker, const struct dbt__job *job, const struct dbt__site *site)
 {
 	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
+	const struct dbt_node *node = &topology->nodes[site->slot];
 	uint32_t timeline = dbt__topology_timeline(topology);
-	const struct dbt_position *replayed = &worker->replayed[node];
 
 	if (job->needed == 0)
 		return FRESH_KNOWN;
-	/* An LSN of a timeline that was left says nothing. */
-	if (topology->nodes[node].timeline != timeline)
+	/* An LSN of a timeline that was left says nothing, nor does what is known of another node. */
+	if (node->generation != site->place->generation || node->timeline != timeline)
 		return FRESH_NOT;
-	if ((replayed->timeline == timeline && replayed->lsn >= job->needed) ||
-	    dbt__node_has(topology, node, job->after))
+	if ((site->replayed.timeline == timeline && site->replayed.lsn >= job->needed) ||
+	    dbt__node_has(topology, site->slot, job->after))
 		return FRESH_KNOWN;
-	return worker->loop->now >= worker->guard_after[node] ? FRESH_ASK : FRESH_NOT;
+	return worker->loop->now >= site->guard_after ? FRESH_ASK : FRESH_NOT;
 }
 
 static void
@@ -121,22 +121,22 @@ look_at_replicas(struct dbt_worker *worker, const struct dbt__job *job, enum fre
 	unsigned first = worker->rotate++;
 
 	for (unsigned i = 0; i < worker->replica_count; i++) {
-		unsigned node = worker->replicas[(first + i) % worker->replica_count];
+		struct dbt__site *site = worker->replicas[(first + i) % worker->replica_count];
 
-		if ((job->avoid != node + 1 || worker->replica_count == 1) &&
-		    fresh_of(worker, job, node) == fresh)
-			look_at(&worker->pools[node][job->class], offer);
+		if ((job->avoid != site->slot + 1 || worker->replica_count == 1) &&
+		    fresh_of(worker, job, site) == fresh)
+			look_at(&site->pools[job->class], offer);
 	}
 }
 
 bool
-dbt__is_trusted(const struct dbt_worker *worker, int node)
+dbt__is_trusted(const struct dbt__site *site)
 {
-	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
+	const struct dbt_node *node = dbt__site_now(site);
 
-	if (worker->loop->now - topology->nodes[node].seen <= worker->trust)
+	if (node != NULL && site->worker->loop->now - node->seen <= site->worker->trust)
 		return true;
-	dbt__suspect(worker->dbt, (unsigned)node);
+	dbt__site_suspect(site);
 	return false;
 }
 
@@ -145,33 +145,35 @@ dbt__is_trusted(const struct dbt_worker *worker, int node)
  * the client makes it up, or has it of another life of the cluster.
  */
 static bool
-is_ahead(const struct dbt_worker *worker, const struct dbt__job *job, int primary)
+is_ahead(const struct dbt_worker *worker, const struct dbt__job *job, const struct dbt__site *primary)
 {
-	if (job->after.lsn == 0 || worker->loop->now - job->start >= DBT__AHEAD ||
-	    job->after.timeline <= dbt_topology_get(worker->dbt)->nodes[primary].timeline)
+	const struct dbt_node *node = dbt__site_now(primary);
+
+	if (job->after.lsn == 0 || worker->loop->now - job->start >= DBT__AHEAD || node == NULL ||
+	    job->after.timeline <= node->timeline)
 		return false;
-	dbt__suspect(worker->dbt, (unsigned)primary);
+	dbt__site_suspect(primary);
 	return true;
 }
 
-/* The primary that may run it, -1: there is none now. */
-static int
+/* The primary that may run it, NULL: there is none now. */
+static struct dbt__site *
 primary_for(const struct dbt_worker *worker, const struct dbt__job *job)
 {
-	int primary = job->needed > 0 || job->only_primary ? worker->sure_primary :
+	struct dbt__site *primary = job->needed > 0 || job->only_primary ? worker->sure_primary :
 	    worker->read_primary;
 
 	if (job->intent == DBT_WRITE)
 		return worker->write_primary;
-	return primary >= 0 && !is_ahead(worker, job, primary) &&
-	    dbt__is_trusted(worker, primary) ? primary : -1;
+	return primary != NULL && !is_ahead(worker, job, primary) && dbt__is_trusted(primary) ?
+	    primary : NULL;
 }
 
 static struct offer
 look(struct dbt_worker *worker, struct dbt__job *job)
 {
 	struct offer offer = { 0 };
-	int primary;
+	struct dbt__site *primary;
 
 	job->guard = false;
 	if (job->class != DBT__WRITE && !job->only_primary)
@@ -181,9 +183,9 @@ look(struct dbt_worker *worker, struct dbt__job *job)
 		look_at_replicas(worker, job, FRESH_ASK, &offer);
 		job->guard = offer.hope;
 	}
-	primary = offer.hope ? -1 : primary_for(worker, job);
-	if (primary >= 0)
-		look_at(&worker->pools[primary][job->class], &offer);
+	primary = offer.hope ? NULL : primary_for(worker, job);
+	if (primary != NULL)
+		look_at(&primary->pools[job->class], &offer);
 	job->hopeless = !offer.hope;
 	return offer;
 }
@@ -192,7 +194,7 @@ look(struct dbt_worker *worker, struct dbt__job *job)
 static void
 count_choice(struct dbt_worker *worker, const struct dbt__job *job, const struct dbt__lane *lane)
 {
-	bool replica = worker->roles[lane->pool->node] == DBT_REPLICA;
+	bool replica = lane->pool->site->role == DBT_REPLICA;
 
 	if (job->class == DBT__WRITE || job->quiet)
 		return;
@@ -243,7 +245,7 @@ dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job)
 {
 	if (job->intent == DBT_READ && worker->replica_count > 0 && !job->only_primary)
 		return true;
-	return primary_for(worker, job) >= 0;
+	return primary_for(worker, job) != NULL;
 }
 
 /* Connections for those that wait, a few at a time. */
@@ -342,11 +344,15 @@ fill_heir(struct dbt_worker *worker)
 {
 	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
 	unsigned wanted = held_writes(worker);
+	struct dbt__site *site;
 	struct dbt__pool *pool;
 
 	if (topology->heir < 0 || topology->nodes[topology->heir].doubted)
 		return;
-	pool = &worker->pools[topology->heir][DBT__WRITE];
+	site = worker->sites[topology->heir];
+	if (site == NULL || site->place->generation != topology->nodes[topology->heir].generation)
+		return; /* that is yet to be followed */
+	pool = &site->pools[DBT__WRITE];
 	while (pool->count < wanted && may_dial(pool))
 		dbt__lane_dial(pool);
 }
@@ -356,11 +362,11 @@ dbt__pools_fill(struct dbt_worker *worker)
 {
 	fill_heir(worker);
 	for (unsigned i = 0; i < worker->replica_count; i++) {
-		struct dbt__pool *pool = &worker->pools[worker->replicas[i]][DBT__READ];
+		struct dbt__pool *pool = &worker->replicas[i]->pools[DBT__READ];
 
 		while (may_dial(pool) && pool->dialing < DIALS_AT_ONCE)
 			dbt__lane_dial(pool);
-		pool = &worker->pools[worker->replicas[i]][DBT__WRITE];
+		pool = &worker->replicas[i]->pools[DBT__WRITE];
 		if (pool->count == 0 && may_dial(pool))
 			dbt__lane_dial(pool);
 	}

@@ -53,7 +53,7 @@
 
 #define HISTORY_EVERY (3 * W_SEC) /* between two questions for a history that cannot be had */
 
-enum probe_state { PROBE_WAITING, PROBE_DIALING, PROBE_RESTING, PROBE_ASKING };
+enum probe_state { PROBE_OFF, PROBE_WAITING, PROBE_DIALING, PROBE_RESTING, PROBE_ASKING };
 
 /* Each on the same connection: the statement is prepared, and asked for ever after. */
 enum question { ASK_PREPARE, ASK_STATE, ASK_HISTORY };
@@ -62,7 +62,8 @@ struct probe {
 	struct dbt *dbt;
 	unsigned index;
 	enum probe_state state;
-	struct dbt__login login;
+	struct dbt__place *place; /* NULL: the slot is empty */
+	bool unlisted;            /* it goes when another one is primary */
 	struct dbt__dial dial;
 	PGconn *conn;
 	struct dbt__watch watch;
@@ -84,10 +85,12 @@ struct snapshot {
 };
 
 struct dbt {
-	const struct w_cluster *cluster;
-	unsigned count;
+	const struct w_cluster *cluster; /* of the start; what a reload changes is below */
+	struct dbt__places places;
+	unsigned count; /* slots in use, empty ones between them */
 	struct probe probes[DBT_NODES_MAX];
 	struct dbt__seen seen[DBT_NODES_MAX];
+	_Atomic(int) heir; /* slot of the last that was seen, -1: none yet. The prober's to set */
 	struct dbt__rules rules;
 	uint32_t floor;
 	struct dbt__history history; /* of the highest timeline that a primary has shown */
@@ -103,7 +106,10 @@ struct dbt {
 
 	pthread_t thread;
 	struct w_loop loop;
-	pthread_mutex_t lock; /* guards listeners and on_change */
+	struct dbt__gauges gauges;
+	pthread_mutex_t lock; /* guards what follows */
+	uint64_t lag_limit;   /* as it was read last */
+	w_usec lag_limit_time;
 	struct w_list listeners;
 	void (*on_change)(const struct dbt_topology *topology, void *arg);
 	void *on_change_arg;
@@ -132,72 +138,6 @@ take_snapshot(struct dbt *dbt, w_usec now)
 	snapshot = w_xcalloc(1, sizeof(*snapshot));
 	w_list_init(&snapshot->node);
 	return snapshot;
-}
-
-static void
-log_node(const struct dbt *dbt, const struct dbt_node *was, const struct dbt_node *is,
-    unsigned index)
-{
-	const struct dbt__seen *seen = &dbt->seen[index];
-	char object[80], why[160];
-
-	snprintf(object, sizeof(object), "db=%s", is->name);
-	if (was->role != is->role) {
-		bool told = is->role == DBT_DOWN;
-
-		w_log(told ? W_WARN : W_INFO, object, "role-changed",
-		    "from=%s to=%s timeline=%u why=%s", dbt_role_name(was->role),
-		    dbt_role_name(is->role), is->timeline,
-		    told && seen->why[0] != '\0' ?
-		    w_log_quote(w_view_of(seen->why), why, sizeof(why)) :
-		    told ? "silent" : "answered");
-	} else if (was->doubted != is->doubted) {
-		w_log(is->doubted ? W_WARN : W_INFO, object, is->doubted ? "doubted" : "heard",
-		    "role=%s silent=%lldms", dbt_role_name(is->role),
-		    (long long)((w_now() - seen->heard) / W_MSEC));
-	} else if (was->draining != is->draining) {
-		w_log(W_INFO, object, is->draining ? "draining" : "drained-no-more", "writes=%s",
-		    is->draining ? "held" : "go-on");
-	} else if (was->fit != is->fit && is->role == DBT_REPLICA) {
-		w_log(is->fit ? W_INFO : W_WARN, object, is->fit ? "fit" : "unfit",
-		    "lag_bytes=%llu lag_time=%lldms streaming=%s", (unsigned long long)is->lag,
-		    (long long)(is->lag_time / W_MSEC), w_now() - seen->streamed < DBT__STREAM_GRACE ? "yes" : "no");
-	}
-}
-
-static void
-log_gate(const struct dbt__seen *seen)
-{
-	char object[80];
-
-	snprintf(object, sizeof(object), "db=%s", seen->name);
-	w_log(W_WARN, object, "primary-gated",
-	    "why=%s writes=held wants=%X/%X flushed_by=%u wanted=%u", seen->gate_why,
-	    (unsigned)(seen->gate >> 32), (unsigned)seen->gate, dbt__gate_passed(seen),
-	    seen->quorum);
-}
-
-static void
-log_change(const struct dbt *dbt, const struct dbt_topology *was, const struct dbt_topology *is)
-{
-	char object[80] = "";
-
-	for (unsigned i = 0; i < is->count; i++) {
-		log_node(dbt, &was->nodes[i], &is->nodes[i], i);
-		if (is->nodes[i].gated && !was->nodes[i].gated)
-			log_gate(&dbt->seen[i]);
-	}
-	if (was->primary == is->primary)
-		return;
-	if (is->primary < 0) {
-		snprintf(object, sizeof(object), "db=%s", was->nodes[was->primary].name);
-		w_log(W_WARN, object, "primary-lost", "writes=held attached=%u wanted=%u",
-		    dbt->seen[was->primary].attached, dbt->seen[was->primary].quorum);
-	} else {
-		snprintf(object, sizeof(object), "db=%s", is->nodes[is->primary].name);
-		w_log(W_INFO, object, "primary-in-force", "timeline=%u attached=%u",
-		    is->nodes[is->primary].timeline, dbt->seen[is->primary].attached);
-	}
 }
 
 static void
@@ -244,6 +184,24 @@ note_look(struct dbt *dbt, w_usec now)
 	dbt->looked = now;
 }
 
+static void on_places(void *arg);
+
+/* Who is primary, or about to be. Who was, and is in the cluster file no more, may go then. */
+static void
+note_heir(struct dbt *dbt, int heir)
+{
+	if (heir < 0 || heir == atomic_load_explicit(&dbt->heir, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&dbt->heir, heir, memory_order_relaxed);
+	for (unsigned i = 0; i < dbt->count; i++) {
+		if (!dbt->probes[i].unlisted)
+			continue;
+		/* not from within one of its probe's callbacks */
+		w_loop_call(&dbt->loop, on_places, dbt);
+		return;
+	}
+}
+
 /* Derive, compare, publish when there is news, or somebody waits for what was seen just now. */
 static void
 publish(struct dbt *dbt, bool awaited)
@@ -257,6 +215,7 @@ publish(struct dbt *dbt, bool awaited)
 	memset(&new->topology, 0, sizeof(new->topology));
 	dbt__topology_make(dbt->seen, dbt->count, &dbt->rules, now, &dbt->floor, &new->topology);
 	dbt__topology_forks(&new->topology, &dbt->history);
+	note_heir(dbt, new->topology.heir);
 	differs = dbt__topology_differs(&old->topology, &new->topology);
 	if (!differs && !awaited && now - dbt->published < VALUES_EVERY) {
 		/* Fresh for the next time: as old as anything can be. */
@@ -270,7 +229,7 @@ publish(struct dbt *dbt, bool awaited)
 	atomic_store_explicit(&dbt->current, new, memory_order_release);
 	dbt->published = now;
 	if (differs)
-		log_change(dbt, &old->topology, &new->topology);
+		dbt__topology_log(dbt->seen, &old->topology, &new->topology);
 	if (differs || awaited)
 		tell_listeners(dbt, &new->topology, differs);
 	if (takes_writes(&new->topology)) {
@@ -646,7 +605,7 @@ dial_node(struct probe *probe)
 	w_timer_stop(&probe->timer);
 	probe->dial = (struct dbt__dial){
 		.loop = &dbt->loop,
-		.login = &probe->login,
+		.login = &probe->place->agent,
 		.application = "weir-probe", /* without settings of its own: the node's are asked for */
 		.timeout = (w_usec)dbt->cluster->opt.probe_timeout,
 		.done = on_dialed,
@@ -661,6 +620,8 @@ on_probe_timer(void *arg)
 	struct probe *probe = arg;
 
 	switch (probe->state) {
+	case PROBE_OFF:
+		break;
 	case PROBE_RESTING:
 		ask(probe);
 		break;
@@ -692,12 +653,12 @@ on_suspect(void *arg)
 }
 
 void
-dbt__suspect(struct dbt *dbt, unsigned node)
+dbt__suspect(struct dbt *dbt, unsigned slot)
 {
-	if (node >= dbt->count)
+	if (slot >= DBT_NODES_MAX)
 		return;
-	if (!atomic_exchange_explicit(&dbt->probes[node].suspected, true, memory_order_relaxed))
-		w_loop_call(&dbt->loop, on_suspect, &dbt->probes[node]);
+	if (!atomic_exchange_explicit(&dbt->probes[slot].suspected, true, memory_order_relaxed))
+		w_loop_call(&dbt->loop, on_suspect, &dbt->probes[slot]);
 }
 
 void
@@ -732,32 +693,125 @@ dbt__trust(const struct dbt *dbt)
 	return dbt->rules.doubt + 2 * VALUES_EVERY;
 }
 
-/* ---- reload ---- */
-
-struct reload {
-	struct dbt *dbt;
-	uint64_t lag_limit;
-	w_usec lag_limit_time;
-};
+/* ---- nodes come and go ---- */
 
 static void
-on_reload(void *arg)
+put_off(struct probe *probe)
 {
-	struct reload *reload = arg;
+	struct dbt *dbt = probe->dbt;
+	int slot = (int)probe->index;
 
-	reload->dbt->rules.lag_limit = reload->lag_limit;
-	reload->dbt->rules.lag_limit_time = reload->lag_limit_time;
-	publish(reload->dbt, false);
-	free(reload);
+	hang_up(probe);
+	w_timer_stop(&probe->timer);
+	dbt__place_drop(&probe->place);
+	probe->state = PROBE_OFF;
+	dbt->seen[probe->index] = (struct dbt__seen){ .gone = true };
+	if (atomic_load_explicit(&dbt->heir, memory_order_relaxed) == slot)
+		atomic_store_explicit(&dbt->heir, -1, memory_order_relaxed);
 }
 
-void
-dbt_reload(struct dbt *dbt, const struct w_cluster *cluster)
+static void
+put_on(struct probe *probe, struct dbt__place *place)
 {
-	struct reload *reload = w_xcalloc(1, sizeof(*reload));
+	probe->place = place;
+	probe->failures = 0;
+	probe->misread = probe->again = probe->suspicious = false;
+	probe->history_asked = 0;
+	probe->dbt->seen[probe->index] = (struct dbt__seen){
+		.name = place->name, .generation = place->generation };
+	dial_node(probe);
+}
 
-	*reload = (struct reload){ dbt, cluster->opt.lag_limit, cluster->opt.lag_limit_time };
-	w_loop_call(&dbt->loop, on_reload, reload);
+/* True: the node that was there is gone. */
+static bool
+follow_place(struct dbt *dbt, unsigned slot)
+{
+	struct dbt__place *place = dbt__places_take(&dbt->places, slot);
+	struct probe *probe = &dbt->probes[slot];
+	bool gone = probe->place != NULL && probe->place != place;
+
+	probe->unlisted = dbt__places_unlisted(&dbt->places, slot);
+	if (place == probe->place) {
+		dbt__place_drop(&place);
+		return false;
+	}
+	if (gone)
+		put_off(probe);
+	if (place != NULL)
+		put_on(probe, place);
+	return gone;
+}
+
+/*
+ * The highest timeline is that of those who are there: of a node that was added by mistake, and removed
+ * again, nobody need be the successor.
+ */
+static void
+lower_floor(struct dbt *dbt)
+{
+	dbt->floor = 0;
+	for (unsigned i = 0; i < dbt->count; i++)
+		dbt->floor = W_MAX(dbt->floor, dbt->seen[i].timeline);
+}
+
+static void
+follow_places(struct dbt *dbt)
+{
+	bool gone = false;
+
+	dbt__places_sweep(&dbt->places, atomic_load_explicit(&dbt->heir, memory_order_relaxed));
+	for (unsigned i = 0; i < DBT_NODES_MAX; i++) {
+		gone = follow_place(dbt, i) || gone;
+		if (dbt->probes[i].place != NULL)
+			dbt->count = W_MAX(dbt->count, i + 1);
+	}
+	while (dbt->count > 0 && dbt->probes[dbt->count - 1].place == NULL)
+		dbt->count--;
+	if (gone)
+		lower_floor(dbt);
+}
+
+static void
+on_places(void *arg)
+{
+	struct dbt *dbt = arg;
+
+	pthread_mutex_lock(&dbt->lock);
+	dbt->rules.lag_limit = dbt->lag_limit;
+	dbt->rules.lag_limit_time = dbt->lag_limit_time;
+	pthread_mutex_unlock(&dbt->lock);
+	follow_places(dbt);
+	publish(dbt, false);
+}
+
+int
+dbt_reload(struct dbt *dbt, const struct w_cluster *cluster, struct w_fault *fault)
+{
+	int heir = atomic_load_explicit(&dbt->heir, memory_order_relaxed);
+	int rc = dbt__places_set(&dbt->places, cluster, heir, fault);
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&dbt->lock);
+	dbt->lag_limit = cluster->opt.lag_limit;
+	dbt->lag_limit_time = cluster->opt.lag_limit_time;
+	pthread_mutex_unlock(&dbt->lock);
+	w_loop_call(&dbt->loop, on_places, dbt);
+	return W_OK;
+}
+
+struct dbt__place *
+dbt__place_of(struct dbt *dbt, unsigned slot, uint32_t generation)
+{
+	W_AUTO(dbt__place_drop) struct dbt__place *place = dbt__places_take(&dbt->places, slot);
+
+	return place != NULL && place->generation == generation ? w_steal(&place) : NULL;
+}
+
+struct dbt__gauges *
+dbt__gauges(struct dbt *dbt)
+{
+	return &dbt->gauges;
 }
 
 /* ---- life ---- */
@@ -767,52 +821,16 @@ prober_main(void *arg)
 {
 	struct dbt *dbt = arg;
 
-	for (unsigned i = 0; i < dbt->count; i++)
-		dial_node(&dbt->probes[i]);
+	follow_places(dbt);
 	dbt->beat = (struct w_timer){ .fire = on_beat, .arg = dbt };
 	w_timer_start(&dbt->loop, &dbt->beat, BEAT, BEAT);
 	w_loop_run(&dbt->loop);
 	w_timer_fini(&dbt->beat);
-	for (unsigned i = 0; i < dbt->count; i++) {
-		hang_up(&dbt->probes[i]);
+	for (unsigned i = 0; i < DBT_NODES_MAX; i++) {
+		put_off(&dbt->probes[i]);
 		w_timer_fini(&dbt->probes[i].timer);
 	}
 	return NULL;
-}
-
-static int
-add_node(struct dbt *dbt, const struct w_member *member, struct w_fault *fault)
-{
-	struct probe *probe = &dbt->probes[dbt->count];
-	int rc = dbt__login_make(dbt->cluster, member, "agent", &probe->login, fault);
-
-	if (rc < 0)
-		return rc;
-	probe->dbt = dbt;
-	probe->index = dbt->count;
-	probe->watch = (struct dbt__watch){
-		.loop = &dbt->loop, .ready = on_readable, .arg = probe };
-	probe->timer.fire = on_probe_timer;
-	probe->timer.arg = probe;
-	dbt->seen[dbt->count++].name = member->name;
-	return W_OK;
-}
-
-static int
-add_nodes(struct dbt *dbt, const struct w_cluster *cluster, struct w_fault *fault)
-{
-	size_t count = w_cluster_count(cluster, W_DATABASE);
-	int rc;
-
-	if (count == 0 || count > DBT_NODES_MAX)
-		return w_fail(fault, -W_EINVAL, "%s: %zu databases, 1 to %d are wanted",
-		    cluster->path, count, DBT_NODES_MAX);
-	for (unsigned i = 0; i < count; i++) {
-		rc = add_node(dbt, w_cluster_nth(cluster, W_DATABASE, i), fault);
-		if (rc < 0)
-			return rc;
-	}
-	return W_OK;
 }
 
 static void
@@ -820,8 +838,7 @@ free_dbt(struct dbt *dbt)
 {
 	struct w_list *node;
 
-	for (unsigned i = 0; i < dbt->count; i++)
-		dbt__login_fini(&dbt->probes[i].login);
+	dbt__places_fini(&dbt->places);
 	while ((node = w_list_shift(&dbt->retired)) != NULL)
 		free(w_list_entry(node, struct snapshot, node));
 	free(atomic_load(&dbt->current));
@@ -829,42 +846,76 @@ free_dbt(struct dbt *dbt)
 	free(dbt);
 }
 
+static void
+init_probes(struct dbt *dbt)
+{
+	for (unsigned i = 0; i < DBT_NODES_MAX; i++) {
+		struct probe *probe = &dbt->probes[i];
+
+		probe->dbt = dbt;
+		probe->index = i;
+		probe->watch = (struct dbt__watch){
+			.loop = &dbt->loop, .ready = on_readable, .arg = probe };
+		probe->timer.fire = on_probe_timer;
+		probe->timer.arg = probe;
+		dbt->seen[i].gone = true;
+	}
+}
+
 static struct dbt *
 new_dbt(const struct w_cluster *cluster)
 {
 	struct dbt *dbt = w_xcalloc(1, sizeof(*dbt));
-	struct snapshot *first = w_xcalloc(1, sizeof(*first));
 
 	dbt->cluster = cluster;
 	dbt->interval = (w_usec)cluster->opt.probe_interval;
 	dbt->rules.doubt = dbt->interval + SLACK;
 	/* Three probes missed, or one that took as long as it may. */
 	dbt->rules.silence = W_MAX(3 * dbt->interval, (w_usec)cluster->opt.probe_timeout - W_MSEC);
-	dbt->rules.lag_limit = cluster->opt.lag_limit;
-	dbt->rules.lag_limit_time = cluster->opt.lag_limit_time;
+	dbt->rules.lag_limit = dbt->lag_limit = cluster->opt.lag_limit;
+	dbt->rules.lag_limit_time = dbt->lag_limit_time = cluster->opt.lag_limit_time;
+	atomic_init(&dbt->heir, -1);
 	w_list_init(&dbt->retired);
 	w_list_init(&dbt->listeners);
-	w_list_init(&first->node);
 	pthread_mutex_init(&dbt->lock, NULL);
-	first->topology.version = 1;
-	first->topology.primary = first->topology.heir = -1;
-	first->topology.count = (unsigned)w_cluster_count(cluster, W_DATABASE);
-	for (unsigned i = 0; i < first->topology.count && i < DBT_NODES_MAX; i++)
-		first->topology.nodes[i].name = w_cluster_nth(cluster, W_DATABASE, i)->name;
-	atomic_store(&dbt->current, first);
+	dbt__places_init(&dbt->places);
+	init_probes(dbt);
 	return dbt;
+}
+
+/* All are there and unknown. */
+static void
+publish_first(struct dbt *dbt)
+{
+	struct snapshot *first = w_xcalloc(1, sizeof(*first));
+	struct dbt_topology *topology = &first->topology;
+
+	w_list_init(&first->node);
+	topology->version = 1;
+	topology->primary = topology->heir = -1;
+	for (unsigned i = 0; i < DBT_NODES_MAX; i++) {
+		const struct dbt__place *place = dbt->places.slots[i];
+
+		if (place == NULL)
+			continue;
+		topology->nodes[i].name = place->name;
+		topology->nodes[i].generation = place->generation;
+		topology->count = i + 1;
+	}
+	atomic_store(&dbt->current, first);
 }
 
 int
 dbt_start(const struct w_cluster *cluster, struct dbt **ret, struct w_fault *fault)
 {
 	struct dbt *dbt = new_dbt(cluster);
-	int rc = add_nodes(dbt, cluster, fault);
+	int rc = dbt__places_set(&dbt->places, cluster, -1, fault);
 
 	if (rc < 0) {
 		free_dbt(dbt);
 		return rc;
 	}
+	publish_first(dbt);
 	if (w_loop_init(&dbt->loop) < 0) {
 		free_dbt(dbt);
 		return w_fail(fault, -W_EIO, "database prober: cannot make an event loop");

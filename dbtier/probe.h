@@ -3,13 +3,18 @@
 #define WEIR_DBTIER_PROBE_H
 
 #include "dbtier/dbtier.h"
+#include "dbtier/places.h"
+#include "dbtier/stats.h"
+
+/* The node that a topology shows in a slot, to be dropped; NULL: it is gone again. Any thread. */
+struct dbt__place *dbt__place_of(struct dbt *dbt, unsigned slot, uint32_t generation);
 
 /*
  * A connection of a worker to this node was lost or refused: look at once. What is seen is
  * published, and listeners are told, even when nothing differs: once the node answers there is a
  * topology whose node was seen after this call. Any thread.
  */
-void dbt__suspect(struct dbt *dbt, unsigned node);
+void dbt__suspect(struct dbt *dbt, unsigned slot);
 
 /*
  * What a probe has told of a primary holds for so long: a primary that was frozen then cannot have been
@@ -25,5 +30,14 @@ struct dbt__listener {
 /* Threads: the one that owns async's loop. After dbt__unlisten no more wakes come. */
 void dbt__listen(struct dbt *dbt, struct dbt__listener *listener);
 void dbt__unlisten(struct dbt *dbt, struct dbt__listener *listener);
+
+/* The nodes whose gauges were set last, for dbt_tick(). Threads: its. */
+struct dbt__gauges {
+	struct {
+		uint32_t generation; /* 0: none */
+		unsigned ids[DBT_NODE_METRIC_COUNT];
+	} slots[DBT_NODES_MAX];
+};
+struct dbt__gauges *dbt__gauges(struct dbt *dbt);
 
 #endif

@@ -3,6 +3,7 @@
 #define WEIR_DBTIER_STATS_H
 
 #include "common/metrics.h"
+#include "dbtier/dbtier.h"
 
 /* clang-format off */
 #define DBT_METRICS(X)                                                                            \
@@ -39,6 +40,8 @@
 	X(DBT_LANES_READ, GAUGE, "weir_db_lanes", "kind=\"read\"", "Open connections.")           \
 	X(DBT_LANES_SLOW, GAUGE, "weir_db_lanes", "kind=\"slow\"", "Open connections.")           \
 	X(DBT_LANES_WRITE, GAUGE, "weir_db_lanes", "kind=\"write\"", "Open connections.")         \
+	X(DBT_LANES_LEAVING, GAUGE, "weir_db_lanes_leaving", "",                                  \
+	    "Of the open connections, those to removed nodes, which end when they have nothing to do.") \
 	X(DBT_OPENED, COUNTER, "weir_db_lanes_opened_total", "", "Connections opened.")           \
 	X(DBT_LOST, COUNTER, "weir_db_lanes_lost_total", "", "Open connections lost.")            \
 	X(DBT_DIALS_FAILED, COUNTER, "weir_db_dials_failed_total", "",                            \
@@ -68,7 +71,7 @@
 	X(DBT_REFUSED, COUNTER, "weir_db_refused_total", "", "Statements refused, queue full.")   \
 	X(DBT_TOO_BIG, COUNTER, "weir_db_too_big_total", "", "Results over max_rows_bytes.")
 
-/* One per database node, in the order of the cluster file. */
+/* One per database node, named when the node comes; the last one is for the rest. */
 #define DBT_NODE_METRICS(X)                                                                       \
 	X(DBT_NODE_QUERIES, COUNTER, "weir_db_node_queries_total", "", "Statements answered, by node.") \
 	X(DBT_NODE_ROLE, GAUGE_MAX, "weir_db_node_role", "",                                      \
@@ -88,18 +91,28 @@
 enum dbt__metric { DBT_METRICS(W_METRIC_ENUM) DBT_METRIC_COUNT };
 enum dbt__node_metric { DBT_NODE_METRICS(W_METRIC_ENUM) DBT_NODE_METRIC_COUNT };
 
-/* Id of a node's metric, relative to the base from dbt_metrics(). */
+/* As many nodes as there may be at once, by their names; one that comes back has its own again. */
+#define DBT_NODE_NAMES_MAX (DBT_NODES_MAX + 1)
+
+/* Id of the first of a node metric, and of the statements' metrics, relative to the base from dbt_metrics(). */
 static inline unsigned
-dbt__node_metric(enum dbt__node_metric metric, unsigned nodes, unsigned node)
+dbt__node_metric(enum dbt__node_metric metric)
 {
-	return (unsigned)DBT_METRIC_COUNT + (unsigned)metric * nodes + node;
+	return (unsigned)DBT_METRIC_COUNT + (unsigned)metric * DBT_NODE_NAMES_MAX;
 }
 
-/* Id of the first of the statements' metrics. */
 static inline unsigned
-dbt__statement_metric(unsigned nodes)
+dbt__statement_metric(void)
 {
-	return dbt__node_metric(DBT_NODE_METRIC_COUNT, nodes, 0);
+	return dbt__node_metric(DBT_NODE_METRIC_COUNT);
+}
+
+/* Id of a node's metric. Any thread; not for every statement. */
+static inline unsigned
+dbt__node_named(struct w_meter *meter, unsigned base, enum dbt__node_metric metric, const char *name)
+{
+	return w_meter_named(meter, base + dbt__node_metric(metric), DBT_NODE_NAMES_MAX, "database",
+	    name);
 }
 
 #endif

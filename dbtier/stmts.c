@@ -64,7 +64,7 @@ dbt__known_index(struct dbt_worker *worker, const struct dbt_stmt *stmt)
 		.stmt = stmt,
 		.sql = stmt->sql,
 		.metric = w_meter_named(worker->meter,
-		    worker->metrics + dbt__statement_metric(worker->nodes), DBT_STATEMENTS_MAX,
+		    worker->metrics + dbt__statement_metric(), DBT_STATEMENTS_MAX,
 		    "statement", stmt->name),
 	};
 	dbt__known_name(stmt, worker->known_count, 0, worker->known[worker->known_count].name);

@@ -121,8 +121,13 @@ fill_nodes(const struct dbt__seen *seen, const struct dbt__rules *rules, w_usec 
 	for (unsigned i = 0; i < ret->count; i++) {
 		enum dbt_role role = role_of(&seen[i], rules, now);
 
+		if (seen[i].gone) {
+			ret->nodes[i] = (struct dbt_node){ 0 };
+			continue;
+		}
 		ret->nodes[i] = (struct dbt_node){
 			.name = seen[i].name,
+			.generation = seen[i].generation,
 			.role = role,
 			.doubted = role >= DBT_PRIMARY && rules->doubt > 0 &&
 			    now - seen[i].heard > rules->doubt,
@@ -356,7 +361,7 @@ dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b
 	for (unsigned i = 0; i < a->count; i++) {
 		const struct dbt_node *one = &a->nodes[i], *other = &b->nodes[i];
 
-		if (one->role != other->role || one->fit != other->fit ||
+		if (one->generation != other->generation || one->role != other->role || one->fit != other->fit ||
 		    one->gated != other->gated || one->doubted != other->doubted ||
 		    one->draining != other->draining)
 			return true;

@@ -1,5 +1,5 @@
 /*
- * What the nodes are, derived from what probes have seen. Pure functions: no I/O, no clock.
+ * What the nodes are, derived from what probes have seen. Pure functions: no I/O, no clock; the log apart.
  */
 #ifndef WEIR_DBTIER_TOPOLOGY_H
 #define WEIR_DBTIER_TOPOLOGY_H
@@ -16,6 +16,8 @@ struct dbt__run {
 /* What is known of one node: the last answer, and what came after it. */
 struct dbt__seen {
 	const char *name;
+	uint32_t generation; /* of its place */
+	bool gone;          /* there is no node in this slot */
 	w_usec answered;    /* when what was answered last had been asked, 0: never */
 	w_usec heard;       /* when that answer came */
 	bool refused;       /* since then nobody listened there, or it let nobody in */
@@ -86,6 +88,10 @@ void dbt__topology_make(struct dbt__seen *seen, unsigned count,
     const struct dbt__rules *rules, w_usec now, uint32_t *floor, struct dbt_topology *ret);
 /* Do workers have to know? Roles, fitness, the primary in force or its forks differ. */
 bool dbt__topology_differs(const struct dbt_topology *a, const struct dbt_topology *b);
+
+/* Tell the log what differs. seen: what the newer was made of. */
+void dbt__topology_log(const struct dbt__seen *seen, const struct dbt_topology *was,
+    const struct dbt_topology *is);
 
 /* ---- positions: docs/protocol/03-promises.md, section 1 ---- */
 

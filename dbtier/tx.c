@@ -228,7 +228,6 @@ static int
 try_begin(struct dbt_tx *tx, const struct dbt_stmt *stmt, bool again, struct dbt_sql_error *error)
 {
 	struct dbt__job job = job_of(tx, stmt, error);
-	unsigned node;
 	int rc;
 
 	job.begins = true;
@@ -238,12 +237,11 @@ try_begin(struct dbt_tx *tx, const struct dbt_stmt *stmt, bool again, struct dbt
 	if (rc < 0 || tx->intent == DBT_READ || tx->lane == NULL || !tx->lane->read_only)
 		return rc;
 	/* It has begun, but cannot write. Nothing has come of it yet. */
-	node = tx->lane->pool->node;
+	dbt__refused(tx->lane->pool->site, again ? DBT__STUCK : 0);
 	if (again)
 		dbt__lane_lose(tx->lane, "its session is read-only");
 	else
 		(void)undo(tx);
-	dbt__refused(tx->worker, node, again ? DBT__STUCK : 0);
 	return -W_EAGAIN;
 }
 

@@ -47,18 +47,13 @@ on_turn(void *arg)
 	}
 	if (worker->pump && worker->queued > 0)
 		w_loop_again(worker->loop);
+	if (!w_list_empty(&worker->leaving))
+		dbt__sites_see_off(worker);
 	if (!w_list_empty(&worker->grave))
 		free_dead(worker);
 }
 
 /* ---- topology ---- */
-
-static void
-lose_pool(struct dbt__pool *pool, const char *why)
-{
-	while (!w_list_empty(&pool->lanes))
-		dbt__lane_hear_out(w_list_entry(pool->lanes.next, struct dbt__lane, node), why);
-}
 
 static void
 shun_pool(struct dbt__pool *pool)
@@ -80,21 +75,21 @@ end_of(const struct dbt_topology *topology, const struct dbt_node *node)
 }
 
 static void
-follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_topology *topology)
+follow_node(struct dbt__site *site, const struct dbt_topology *topology)
 {
-	const struct dbt_node *node = &topology->nodes[i];
-	struct dbt__pool *pools = worker->pools[i];
-	enum dbt_role was = worker->roles[i];
+	const struct dbt_node *node = &topology->nodes[site->slot];
+	struct dbt__pool *pools = site->pools;
+	enum dbt_role was = site->role;
 	bool back = was <= DBT_DOWN && node->role >= DBT_PRIMARY;
 	bool rises = was != DBT_PRIMARY && node->role == DBT_PRIMARY;
-	bool silent = node->doubted && !worker->silent[i];
+	bool silent = node->doubted && !site->silent;
 	const char *end = end_of(topology, node);
 
-	worker->roles[i] = node->role;
-	worker->silent[i] = node->doubted;
+	site->role = node->role;
+	site->silent = node->doubted;
 	for (unsigned class = 0; class < DBT__CLASSES; class++) {
 		if (end != NULL)
-			lose_pool(&pools[class], end);
+			dbt__pool_lose(&pools[class], end);
 		if (back || (rises && class == DBT__WRITE))
 			pools[class].retry_at = 0;
 		if (silent && class != DBT__WRITE)
@@ -104,75 +99,112 @@ follow_node(struct dbt_worker *worker, unsigned i, const struct dbt_topology *to
 	 * Without its standbys, silent, draining: it is still the primary of what is in flight. And who is
 	 * about to be primary, or may be one day, has lanes that wait for that.
 	 */
-	if (topology->heir != (int)i && (node->role != DBT_REPLICA || was == DBT_PRIMARY))
-		lose_pool(&pools[DBT__WRITE], "no longer the primary in force");
+	if (topology->heir != (int)site->slot &&
+	    (node->role != DBT_REPLICA || was == DBT_PRIMARY))
+		dbt__pool_lose(&pools[DBT__WRITE], "no longer the primary in force");
 }
 
 static bool
-is_doubted(const struct dbt_worker *worker, const struct dbt_node *node, unsigned i)
+is_doubted(const struct dbt__site *site, const struct dbt_node *node)
 {
-	return node->seen < worker->doubted[i];
+	return node->seen < site->doubted;
+}
+
+static void
+forget_primary(struct dbt_worker *worker, const struct dbt__site *site)
+{
+	if (worker->write_primary == site)
+		worker->write_primary = NULL;
+	if (worker->sure_primary == site)
+		worker->sure_primary = NULL;
+	if (worker->read_primary == site)
+		worker->read_primary = NULL;
 }
 
 void
-dbt__doubt(struct dbt_worker *worker, unsigned node)
+dbt__doubt(struct dbt__site *site)
 {
 	/* A replica that crashed may come back with less than it had. */
-	worker->replayed[node] = (struct dbt_position){ 0 };
-	if (worker->roles[node] != DBT_PRIMARY || worker->stopping)
+	site->replayed = (struct dbt_position){ 0 };
+	if (site->role != DBT_PRIMARY || site->worker->stopping)
 		return;
-	worker->doubted[node] = w_now();
-	if (worker->write_primary == (int)node)
-		worker->write_primary = -1;
-	if (worker->sure_primary == (int)node)
-		worker->sure_primary = -1;
-	if (worker->read_primary == (int)node)
-		worker->read_primary = -1;
+	site->doubted = w_now();
+	forget_primary(site->worker, site);
 }
 
 void
-dbt__refused(struct dbt_worker *worker, unsigned node, w_usec pause)
+dbt__refused(struct dbt__site *site, w_usec pause)
 {
+	struct dbt_worker *worker = site->worker;
 	w_usec until = w_now() + pause;
 
-	worker->refusing[node] = W_MAX(worker->refusing[node], until);
-	if (worker->write_primary == (int)node)
-		worker->write_primary = -1;
-	dbt__suspect(worker->dbt, node);
+	site->refusing = W_MAX(site->refusing, until);
+	if (worker->write_primary == site)
+		worker->write_primary = NULL;
+	dbt__site_suspect(site);
+}
+
+/* The node in a slot, if it is the one that we know. */
+static struct dbt__site *
+site_in(const struct dbt_worker *worker, const struct dbt_topology *topology, int slot)
+{
+	struct dbt__site *site = slot >= 0 ? worker->sites[slot] : NULL;
+
+	return site != NULL && site->place->generation == topology->nodes[slot].generation ?
+	    site : NULL;
 }
 
 static void
 follow_primary(struct dbt_worker *worker, const struct dbt_topology *topology)
 {
-	int primary = topology->primary;
-	const struct dbt_node *node = &topology->nodes[W_MAX(primary, 0)];
+	struct dbt__site *primary = site_in(worker, topology, topology->primary);
+	const struct dbt_node *node = &topology->nodes[W_MAX(topology->primary, 0)];
 
-	if (primary >= 0 && is_doubted(worker, node, (unsigned)primary))
-		primary = -1;
+	if (primary != NULL && is_doubted(primary, node))
+		primary = NULL;
 	worker->sure_primary = primary;
-	if (primary >= 0 && (node->draining || node->seen < worker->refusing[primary]))
-		primary = -1;
+	if (primary != NULL && (node->draining || node->seen < primary->refusing))
+		primary = NULL;
 	worker->write_primary = primary;
 }
 
 static void
+follow_readers(struct dbt_worker *worker, const struct dbt_topology *topology)
+{
+	worker->replica_count = 0;
+	worker->read_primary = NULL;
+	for (unsigned i = 0; i < DBT_NODES_MAX; i++) {
+		const struct dbt_node *node = &topology->nodes[i];
+		struct dbt__site *site = worker->sites[i];
+
+		if (site == NULL || !node->fit)
+			continue;
+		if (node->role == DBT_REPLICA)
+			worker->replicas[worker->replica_count++] = site;
+		else if (node->role == DBT_PRIMARY && !is_doubted(site, node))
+			worker->read_primary = site;
+	}
+}
+
+/* Who may be chosen is settled first: what a lost lane leaves is handed on at once. */
+static void
 follow(struct dbt_worker *worker)
 {
 	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
+	struct w_list *pos;
 
-	worker->replica_count = 0;
-	worker->read_primary = -1;
+	dbt__sites_follow(worker, topology);
 	follow_primary(worker, topology);
-	for (unsigned i = 0; i < worker->nodes; i++) {
-		const struct dbt_node *node = &topology->nodes[i];
+	follow_readers(worker, topology);
+	for (unsigned i = 0; i < DBT_NODES_MAX; i++)
+		if (worker->sites[i] != NULL)
+			follow_node(worker->sites[i], topology);
+	w_list_each(pos, &worker->leaving) {
+		struct dbt__site *site = w_list_entry(pos, struct dbt__site, node);
 
-		if (node->role == DBT_REPLICA && node->fit)
-			worker->replicas[worker->replica_count++] = i;
-		else if (node->role == DBT_PRIMARY && node->fit && !is_doubted(worker, node, i))
-			worker->read_primary = (int)i;
+		if (!site->leaving)
+			dbt__site_leave(site);
 	}
-	for (unsigned i = 0; i < worker->nodes; i++)
-		follow_node(worker, i, topology);
 	dbt__pools_fill(worker);
 	dbt__unhold(worker);
 }
@@ -191,20 +223,6 @@ on_change(uv_async_t *async)
 /* ---- looking after lanes ---- */
 
 static void
-each_lane(struct dbt_worker *worker, void (*fn)(struct dbt__lane *lane, w_usec now))
-{
-	w_usec now = worker->loop->now;
-	struct w_list *pos, *tmp;
-
-	for (unsigned i = 0; i < worker->nodes * DBT__CLASSES; i++) {
-		struct dbt__pool *pool = &worker->pools[i / DBT__CLASSES][i % DBT__CLASSES];
-
-		w_list_each_safe(pos, tmp, &pool->lanes)
-			fn(w_list_entry(pos, struct dbt__lane, node), now);
-	}
-}
-
-static void
 on_tick(void *arg)
 {
 	struct dbt_worker *worker = arg;
@@ -214,8 +232,8 @@ on_tick(void *arg)
 		worker->ticking = false;
 		return;
 	}
-	each_lane(worker, dbt__lane_check);
-	if (worker->write_primary < 0)
+	dbt__each_lane(worker, dbt__lane_check);
+	if (worker->write_primary == NULL)
 		follow_primary(worker, dbt_topology_get(worker->dbt)); /* a pause may be over */
 	dbt__unhold(worker); /* a node may be asked again, or dialed */
 }
@@ -246,7 +264,7 @@ on_sweep(void *arg)
 {
 	struct dbt_worker *worker = arg;
 
-	each_lane(worker, sweep_lane);
+	dbt__each_lane(worker, sweep_lane);
 	if (!worker->stopping)
 		dbt__pools_fill(worker);
 }
@@ -280,28 +298,6 @@ dbt_worker_reload(struct dbt_worker *worker, const struct w_server_options *opti
 	worker->pump = true;
 }
 
-static int
-add_node(struct dbt_worker *worker, unsigned i, struct w_fault *fault)
-{
-	const struct w_member *member = w_cluster_nth(worker->cluster, W_DATABASE, i);
-	int rc;
-
-	worker->names[i] = member->name;
-	for (unsigned class = 0; class < DBT__CLASSES; class++) {
-		struct dbt__pool *pool = &worker->pools[i][class];
-
-		pool->worker = worker;
-		pool->node = i;
-		pool->class = class;
-		w_list_init(&pool->lanes);
-	}
-	worker->nodes = i + 1;
-	rc = dbt__login_make(worker->cluster, member, "ro", &worker->ro[i], fault);
-	if (rc < 0)
-		return rc;
-	return dbt__login_make(worker->cluster, member, "rw", &worker->rw[i], fault);
-}
-
 static void
 free_async(uv_handle_t *handle)
 {
@@ -331,11 +327,10 @@ make_worker(const struct dbt_worker_config *config)
 
 	worker->dbt = config->dbt;
 	worker->loop = config->loop;
-	worker->cluster = config->cluster;
 	worker->options = config->options;
 	worker->meter = config->meter;
 	worker->metrics = config->metrics;
-	worker->read_primary = worker->sure_primary = worker->write_primary = -1;
+	w_list_init(&worker->leaving);
 	worker->trust = dbt__trust(worker->dbt);
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		w_list_init(&worker->queue[i]);
@@ -356,14 +351,8 @@ dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret,
     struct w_fault *fault)
 {
 	W_AUTO(dbt_worker_free) struct dbt_worker *worker = make_worker(config);
-	size_t nodes = W_MIN(w_cluster_count(config->cluster, W_DATABASE), (size_t)DBT_NODES_MAX);
 	int rc;
 
-	for (unsigned i = 0; i < nodes; i++) {
-		rc = add_node(worker, i, fault);
-		if (rc < 0)
-			return rc;
-	}
 	(void)dbt__known_index(worker, &dbt__guard_stmt); /* a unit may bring it along */
 	rc = listen_to_changes(worker, fault);
 	if (rc < 0)
@@ -388,8 +377,7 @@ end_queue(struct w_list *queue)
 static void
 end_jobs(struct dbt_worker *worker)
 {
-	for (unsigned i = 0; i < worker->nodes * DBT__CLASSES; i++)
-		lose_pool(&worker->pools[i / DBT__CLASSES][i % DBT__CLASSES], NULL);
+	dbt__sites_lose(worker);
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		end_queue(&worker->queue[i]);
 	end_queue(&worker->held);
@@ -414,10 +402,7 @@ dbt_worker_free(struct dbt_worker **worker)
 	w_turn_remove(&old->turn);
 	w_timer_fini(&old->tick);
 	w_timer_fini(&old->sweep);
-	for (unsigned i = 0; i < old->nodes; i++) {
-		dbt__login_fini(&old->ro[i]);
-		dbt__login_fini(&old->rw[i]);
-	}
+	dbt__sites_fini(old);
 	free(old->ro_options);
 	free(old->rw_options);
 	dbt__known_fini(old);

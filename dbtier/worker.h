@@ -48,6 +48,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
 #define DBT__GUARD_PAUSE (20 * W_MSEC) /* a node that was not far enough is not asked for so long */
 #define DBT__AHEAD (2 * W_SEC) /* a position of a timeline that nobody knows is waited for so long */
+#define DBT__LEAVE_MOST (60 * W_SEC) /* what a removed node still does must be done by then */
 #define DBT__NAME_SIZE 64 /* PostgreSQL cuts names at 63 bytes */
 #define DBT__UNNAMED UINT_MAX
 #define DBT__TRIES 3                /* runs of a read; a write that surely was not run goes on */
@@ -74,7 +75,7 @@ struct dbt__job {
 	bool only_primary;     /* a replica could not run it */
 	bool moved;            /* got away from a stuck lane once */
 	bool suspect;          /* it may be slow */
-	unsigned avoid;        /* that lane's node + 1, 0: none */
+	unsigned avoid;        /* that lane's slot + 1, 0: none */
 	bool unnamed;          /* what was prepared under its name is gone */
 	bool refused;          /* the primary took no writes when it came */
 	unsigned portion;      /* rows that it takes at a time, on a lane of its own; 0: all */
@@ -152,15 +153,42 @@ struct dbt__lane {
 	bool read_only;    /* the server said that its new transactions are */
 };
 
+struct dbt__site;
+
 /* The lanes of one class to one node. */
 struct dbt__pool {
 	struct dbt_worker *worker;
-	unsigned node;
+	struct dbt__site *site;
 	enum dbt__class class;
 	struct w_list lanes;
 	unsigned count, dialing, taken, stuck;
 	unsigned failures;
 	w_usec retry_at; /* no dialing before */
+};
+
+/*
+ * A node as the worker has it, from when a topology shows it first. It leaves when a topology shows it no
+ * more: it has no slot then, is never chosen, and its lanes end one by one as they become idle.
+ */
+struct dbt__site {
+	struct w_list node; /* in worker->leaving */
+	struct dbt_worker *worker;
+	unsigned slot;
+	struct dbt__place *place;
+	const char *name;
+	unsigned metric; /* statements that it answered */
+	struct dbt__pool pools[DBT__CLASSES];
+
+	/* Of the topology last taken. */
+	enum dbt_role role;
+	bool silent;      /* it was doubted */
+	bool leaving;
+
+	w_usec leave_by;
+	w_usec doubted;   /* the primary is not used before a probe of after this */
+	w_usec refusing;  /* and for no writes before one of after this */
+	struct dbt_position replayed; /* what a guard saw it to have replayed */
+	w_usec guard_after; /* no guards there before */
 };
 
 /* A statement that was seen. */
@@ -178,30 +206,22 @@ struct dbt__known {
 struct dbt_worker {
 	struct dbt *dbt;
 	struct w_loop *loop;
-	const struct w_cluster *cluster;
 	const struct w_server_options *options;
 	struct w_meter *meter;
 	unsigned metrics;
 
-	unsigned nodes;
-	const char *names[DBT_NODES_MAX];
-	struct dbt__login ro[DBT_NODES_MAX], rw[DBT_NODES_MAX];
 	char *ro_options, *rw_options;
-	struct dbt__pool pools[DBT_NODES_MAX][DBT__CLASSES];
+	struct dbt__site *sites[DBT_NODES_MAX]; /* by the topology's slots; NULL: none */
+	struct w_list leaving;
 
 	/* Of the topology last taken. */
-	enum dbt_role roles[DBT_NODES_MAX];
-	unsigned replicas[DBT_NODES_MAX], replica_count; /* fit ones */
-	int read_primary;  /* serves reads while no replica does; -1: none */
-	int sure_primary;  /* in force: whatever was committed is there; -1: none */
-	int write_primary; /* the same, and takes writes; -1: none */
-	w_usec doubted[DBT_NODES_MAX]; /* the primary is not used before a probe of after this */
-	w_usec refusing[DBT_NODES_MAX]; /* and for no writes before one of after this */
-	bool silent[DBT_NODES_MAX];    /* it was doubted when the topology was taken */
+	struct dbt__site *replicas[DBT_NODES_MAX]; /* fit ones */
+	unsigned replica_count;
+	struct dbt__site *read_primary;  /* serves reads while no replica does; NULL: none */
+	struct dbt__site *sure_primary;  /* in force: whatever was committed is there; NULL: none */
+	struct dbt__site *write_primary; /* the same, and takes writes; NULL: none */
 	w_usec trust; /* what the topology says of a primary is good for so long */
 	unsigned rotate;
-	struct dbt_position replayed[DBT_NODES_MAX]; /* what a guard saw a node to have replayed */
-	w_usec guard_after[DBT_NODES_MAX]; /* no guards there before */
 
 	struct w_list queue[DBT__CLASSES];
 	struct w_list held; /* jobs that no node can take now: they hold up no others */
@@ -323,7 +343,7 @@ void dbt__unhold(struct dbt_worker *worker);
 /* Dial the read lanes that should be there, and write lanes for those that are held. */
 void dbt__pools_fill(struct dbt_worker *worker);
 /* Is what is known of this node, the primary, young enough to read from it? Else it is looked at. */
-bool dbt__is_trusted(const struct dbt_worker *worker, int node);
+bool dbt__is_trusted(const struct dbt__site *site);
 
 /* --- stmts.c --- */
 
@@ -369,19 +389,42 @@ struct dbt__once_text {
 void dbt__once_params(const struct dbt_once *once, struct dbt__once_text *text,
     struct w_view ret[DBT__ONCE_PARAMS]);
 
+/* --- site.c --- */
+
+/* What the topology of now says of it; NULL: it is there no more. */
+const struct dbt_node *dbt__site_now(const struct dbt__site *site);
+/* Have the prober look at it. */
+void dbt__site_suspect(const struct dbt__site *site);
+/*
+ * Make the sites those of the topology. Those that it does not show are moved to worker->leaving, with all
+ * their lanes: dbt__site_leave() is owed to them, once nothing leads there any more.
+ */
+void dbt__sites_follow(struct dbt_worker *worker, const struct dbt_topology *topology);
+/* Its lanes take nothing new from now on. */
+void dbt__site_leave(struct dbt__site *site);
+/* End the idle lanes of those that leave, and those that are left. At the end of a turn. */
+void dbt__sites_see_off(struct dbt_worker *worker);
+/* End all lanes of a node, or of a pool. why: as dbt__lane_lose()'s. */
+void dbt__pool_lose(struct dbt__pool *pool, const char *why);
+/* Of all nodes, those that leave included. fn may end the lane. */
+void dbt__each_lane(struct dbt_worker *worker, void (*fn)(struct dbt__lane *lane, w_usec now));
+/* End all lanes, and forget all nodes, at the worker's end. */
+void dbt__sites_lose(struct dbt_worker *worker);
+void dbt__sites_fini(struct dbt_worker *worker);
+
 /* --- worker.c --- */
 
 /*
  * A connection went away. A replica may come back with less than it had; a primary may have crashed and
  * come back, and show commits that nobody acknowledged. The prober knows; until it has looked, the node is not in force for us.
  */
-void dbt__doubt(struct dbt_worker *worker, unsigned node);
+void dbt__doubt(struct dbt__site *site);
 /*
  * The primary takes no writes: it was made read-only, to be drained, or its disk is full. Writes are held until a probe of
  * after this says that it, or another one, takes them. pause: not sooner
  * than after this; for what a probe does not see, or a write that can never be would be tried without a break.
  */
-void dbt__refused(struct dbt_worker *worker, unsigned node, w_usec pause);
+void dbt__refused(struct dbt__site *site, w_usec pause);
 /* Make sure that the tick runs while there is something to look after. */
 void dbt__tick_on(struct dbt_worker *worker);
 

@@ -38,7 +38,9 @@ static void
 on_topology(const struct dbt_topology *topology, void *arg)
 {
 	struct srv *srv = arg;
-	uint64_t sees = (uint64_t)(topology->primary + 1) << 32 | dbt_topology_answering(topology);
+	uint64_t primary = topology->primary >= 0 ?
+	    topology->nodes[topology->primary].generation : 0;
+	uint64_t sees = primary << 32 | dbt_topology_answering(topology);
 
 	if (sees == srv->witnessed)
 		return;
@@ -111,7 +113,7 @@ fill_srv(struct srv *srv, struct w_node *node, struct w_fault *fault)
 		dbt_on_change(srv->dbt, on_topology, srv);
 	srv__metrics_add(node->metrics, srv->router, &srv->ids);
 	srv->ids.link = lnk_metrics(node->metrics);
-	srv->ids.database = dbt_metrics(node->metrics, node->cluster);
+	srv->ids.database = dbt_metrics(node->metrics);
 	return W_OK;
 }
 
@@ -153,17 +155,45 @@ ready(struct w_node *node)
 		return true;
 	topology = dbt_topology_get(srv->dbt);
 	for (unsigned i = 0; i < topology->count; i++)
-		if (topology->nodes[i].role == DBT_UNKNOWN)
+		if (topology->nodes[i].name != NULL && topology->nodes[i].role == DBT_UNKNOWN)
 			return false;
 	return true;
 }
 
+static void
+on_reload(void *arg)
+{
+	struct w_worker *base = arg;
+	struct srv_worker *worker = base->role;
+
+	if (worker->dbt != NULL)
+		dbt_worker_reload(worker->dbt, srv__options(worker));
+	if (worker->spoke != NULL)
+		lnk_spoke_reload(worker->spoke, w_node_cluster(base->node));
+}
+
+/* Lanes are there from the start on, or never. */
 static int
-reload(struct w_node *node, struct w_fault *fault W_UNUSED)
+reload_databases(struct srv *srv, const struct w_cluster *cluster, struct w_fault *fault)
+{
+	if (srv->dbt != NULL)
+		return dbt_reload(srv->dbt, cluster, fault);
+	if (w_cluster_count(cluster, W_DATABASE) > 0)
+		w_log(W_WARN, "", "databases-not-used", "why=\"it was started without any\" restart=yes");
+	return W_OK;
+}
+
+static int
+reload(struct w_node *node, struct w_fault *fault)
 {
 	struct srv *srv = node->role;
+	int rc = reload_databases(srv, node->cluster, fault);
 
+	if (rc < 0)
+		return rc;
 	atomic_store_explicit(&srv->options, own_options(node), memory_order_release);
+	for (unsigned i = 0; i < node->worker_count; i++)
+		w_loop_call(&node->workers[i].loop, on_reload, &node->workers[i]);
 	return W_OK;
 }
 
@@ -213,7 +243,8 @@ report_databases(struct w_json *json, const struct dbt_topology *topology)
 	w_json_key(json, "nodes");
 	w_json_open(json, '[');
 	for (unsigned i = 0; i < topology->count; i++)
-		report_database(json, &topology->nodes[i]);
+		if (topology->nodes[i].name != NULL)
+			report_database(json, &topology->nodes[i]);
 	w_json_close(json, ']');
 	w_json_close(json, '}');
 }
@@ -322,7 +353,6 @@ start_lanes(struct srv_worker *worker, struct w_fault *fault)
 	struct dbt_worker_config config = {
 		.dbt = worker->srv->dbt,
 		.loop = worker->loop,
-		.cluster = node->cluster,
 		.options = own_options(node),
 		.meter = worker->meter,
 		.metrics = worker->srv->ids.database,

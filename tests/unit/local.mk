@@ -72,6 +72,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/test_promoter.c \
 	%D%/dbtier/test_promoter_doubts.c \
 	%D%/dbtier/test_pure.c \
+	%D%/dbtier/test_reload.c \
 	%D%/dbtier/test_topology_live.c
 
 %C%_unit_server_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(MHD_CFLAGS) $(PQ_CFLAGS)

@@ -322,8 +322,17 @@ fixture_stop(struct fixture *fixture)
 
 /* ---- bench ---- */
 
-static struct w_cluster *
-load_cluster(const struct fixture *fixture, const char *extra)
+/* db-2 is found by name. */
+static const char *
+host_of(const struct fixture_file *file, unsigned node)
+{
+	bool by_name = node == 1;
+
+	return by_name != (file->moved == node + 1) ? "localhost" : "127.0.0.1";
+}
+
+struct w_cluster *
+fixture_cluster(const struct fixture *fixture, const struct fixture_file *want)
 {
 	struct w_cluster *cluster = NULL;
 	struct w_fault fault = { 0 };
@@ -334,14 +343,18 @@ load_cluster(const struct fixture *fixture, const char *extra)
 	file = fopen(path, "w");
 	if (file == NULL)
 		die(path, strerror(errno));
-	fprintf(file, "cluster: { name: test, probe_interval: 50ms, probe_timeout: 1s }\n"
+	fprintf(file, "cluster: { name: test, probe_interval: 50ms, probe_timeout: 1s, quorum: 0%s }\n"
 	    "balancers: [ { name: balancer-1, http: \"127.0.0.1:1\", link: \"127.0.0.1:2\" } ]\n"
 	    "servers: [ { name: server-1, http: \"127.0.0.1:3\"%s } ]\n"
 	    "monitors: [ { name: monitor-1, http: \"127.0.0.1:4\", feed: \"127.0.0.1:5\","
-	    " collect: \"127.0.0.1:6\" } ]\ndatabases:\n", extra);
+	    " collect: \"127.0.0.1:6\" } ]\n",
+	    want->more != NULL ? want->more : "", want->extra != NULL ? want->extra : "");
+	if (want->without != FIXTURE_ALL)
+		fprintf(file, "databases:\n");
 	for (unsigned i = 0; i < FIXTURE_NODES; i++)
-		fprintf(file, " - { name: db-%u, address: \"%s:%u\" }\n", i + 1,
-		    i == 1 ? "localhost" : "127.0.0.1", fixture->ports[i]);
+		if ((want->without & 1u << i) == 0)
+			fprintf(file, " - { name: db-%u, address: \"%s:%u\" }\n", i + 1,
+			    host_of(want, i), fixture->ports[i]);
 	fclose(file);
 	if (w_cluster_load(path, &cluster, &fault) < 0)
 		die("cluster file", fault.text);
@@ -356,9 +369,9 @@ bench_start(struct bench *bench, struct fixture *fixture, const char *extra)
 
 	memset(bench, 0, sizeof(*bench));
 	bench->fixture = fixture;
-	bench->cluster = load_cluster(fixture, extra);
+	bench->cluster = fixture_cluster(fixture, &(struct fixture_file){ .extra = extra });
 	bench->metrics = w_metrics_new(1);
-	bench->ids = dbt_metrics(bench->metrics, bench->cluster);
+	bench->ids = dbt_metrics(bench->metrics);
 	if (dbt_start(bench->cluster, &bench->dbt, &fault) < 0 || w_loop_init(&bench->loop) < 0)
 		die("dbt_start", fault.text);
 	if (w_fibers_new(&bench->loop, 256 * 1024, 1000, &bench->fibers) < 0)
@@ -366,7 +379,6 @@ bench_start(struct bench *bench, struct fixture *fixture, const char *extra)
 	config = (struct dbt_worker_config){
 		.dbt = bench->dbt,
 		.loop = &bench->loop,
-		.cluster = bench->cluster,
 		.options = &w_cluster_nth(bench->cluster, W_SERVER, 0)->opt.server,
 		.meter = w_metrics_meter(bench->metrics, 0),
 		.metrics = bench->ids,

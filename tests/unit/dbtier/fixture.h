@@ -40,6 +40,16 @@ void fixture_freeze_node(struct fixture *fixture, unsigned node, bool freeze);
 /* Run SQL as the superuser and return the first value (static buffer, "" when none). */
 const char *fixture_sql(struct fixture *fixture, unsigned node, const char *sql);
 
+/* A cluster file of the fixture's nodes, loaded; the caller frees it. */
+#define FIXTURE_ALL ((1u << FIXTURE_NODES) - 1)
+struct fixture_file {
+	unsigned without;  /* bits of nodes that are not in it */
+	unsigned moved;    /* a node + 1 that has another address, 0: none */
+	const char *extra; /* ", ..." for the server; NULL: nothing */
+	const char *more;  /* the same for the cluster */
+};
+struct w_cluster *fixture_cluster(const struct fixture *fixture, const struct fixture_file *want);
+
 /* A worker of the tier with its loop and fibers, on the calling thread. */
 struct bench {
 	struct fixture *fixture;

@@ -12,6 +12,7 @@ main(int argc, char **argv)
 		promoter_suites,
 		promoter_doubt_suites,
 		topology_live_suites,
+		reload_suites,
 		live_suites,
 		promises_suites,
 		meetings_suites,

@@ -13,6 +13,7 @@ extern CU_SuiteInfo promoter_suites[];
 extern CU_SuiteInfo promoter_doubt_suites[];
 extern CU_SuiteInfo agent_live_suites[];
 extern CU_SuiteInfo topology_live_suites[];
+extern CU_SuiteInfo reload_suites[];
 extern CU_SuiteInfo live_suites[];
 extern CU_SuiteInfo promises_suites[];
 extern CU_SuiteInfo meetings_suites[];

@@ -151,8 +151,8 @@ static int64_t lost_before, retries_before, open_before;
 static void
 on_undrain(void)
 {
-	CU_ASSERT(now()->primary == 0 && now()->nodes[0].draining && bench.worker->write_primary < 0);
-	CU_ASSERT(bench.worker->sure_primary == 0);
+	CU_ASSERT(now()->primary == 0 && now()->nodes[0].draining && bench.worker->write_primary == NULL);
+	CU_ASSERT(bench.worker->sure_primary == bench.worker->sites[0]);
 	undrain();
 }
 
@@ -175,7 +175,7 @@ a_drain_holds_writes(void)
 	/* held, and not tried again and again */
 	CU_ASSERT(bench_value(&bench, DBT_LOST) - lost_before <= 8);
 	CU_ASSERT(bench_value(&bench, DBT_RETRIES) - retries_before < 40);
-	CU_ASSERT(!now()->nodes[0].draining && bench.worker->write_primary == 0);
+	CU_ASSERT(!now()->nodes[0].draining && bench.worker->write_primary == bench.worker->sites[0]);
 }
 
 static const struct dbt_stmt spoil = { "f_spoil", "SET default_transaction_read_only = on", 0 };
@@ -262,13 +262,13 @@ an_old_view_is_not_read_from(void)
 
 	bench.worker->trust = -1;
 	bench.worker->replica_count = 0;
-	CU_ASSERT(!dbt__is_trusted(bench.worker, 0));
+	CU_ASSERT(!dbt__is_trusted(bench.worker->sites[0]));
 	bench.worker->replica_count = replicas;
 	/* with a standby there is no need for it */
 	run_calls(calls, 2);
 	CU_ASSERT(calls[0].rc == W_OK && calls[0].node > 1 && calls[1].rc == W_OK);
 	bench.worker->trust = dbt__trust(bench.dbt);
-	CU_ASSERT(dbt__is_trusted(bench.worker, 0));
+	CU_ASSERT(dbt__is_trusted(bench.worker->sites[0]));
 }
 
 static void
@@ -327,7 +327,7 @@ a_frozen_primary_is_succeeded(void)
 
 	CU_ASSERT_FATAL(bench_until(&bench, all_fit, 10 * W_SEC));
 	/* it waits for that */
-	CU_ASSERT(bench.worker->pools[1][DBT__WRITE].count == 1);
+	CU_ASSERT(bench.worker->sites[1]->pools[DBT__WRITE].count == 1);
 	for (unsigned i = 0; i < CALLS; i++)
 		calls[i] = (struct call){ .kind = (enum kind)(i % 6),
 			.after = i < 24 ? 50 * W_MSEC : (w_usec)i * 20 * W_MSEC };
@@ -360,7 +360,7 @@ the_old_primary_serves_nobody(void)
 	struct call calls[40];
 
 	for (unsigned class = 0; class < DBT__CLASSES; class++)
-		CU_ASSERT(worker->pools[0][class].count == 0);
+		CU_ASSERT(worker->sites[0]->pools[class].count == 0);
 	for (unsigned i = 0; i < 40; i++)
 		calls[i] = (struct call){ .kind = i % 2 == 0 ? READ : PLAIN,
 			.after = i * 25 * W_MSEC };
@@ -371,7 +371,7 @@ the_old_primary_serves_nobody(void)
 	CU_ASSERT(bench_until(&bench, is_back, 5 * W_SEC));
 	CU_ASSERT(now()->primary == 1 && !now()->nodes[0].fit && now()->floor == 2);
 	for (unsigned class = 0; class < DBT__CLASSES; class++)
-		CU_ASSERT(worker->pools[0][class].count == 0);
+		CU_ASSERT(worker->sites[0]->pools[class].count == 0);
 }
 
 static CU_TestInfo failover_tests[] = {

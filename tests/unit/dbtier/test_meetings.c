@@ -89,8 +89,8 @@ lane_with_portion(const struct dbt_worker *worker)
 {
 	struct w_list *pos;
 
-	for (unsigned i = 0; i < worker->nodes; i++) {
-		w_list_each(pos, &worker->pools[i][DBT__SLOW].lanes) {
+	for (unsigned i = 0; i < FIXTURE_NODES; i++) {
+		w_list_each(pos, &worker->sites[i]->pools[DBT__SLOW].lanes) {
 			struct dbt__lane *lane = w_list_entry(pos, struct dbt__lane, node);
 
 			if (lane->count > 0 && dbt__lane_flight(lane, 0)->job->portion_here)
@@ -299,8 +299,8 @@ held_in_lanes(const struct dbt_worker *worker)
 	size_t held = 0;
 	struct w_list *pos;
 
-	for (unsigned i = 0; i < worker->nodes * DBT__CLASSES; i++)
-		w_list_each(pos, &worker->pools[i / DBT__CLASSES][i % DBT__CLASSES].lanes)
+	for (unsigned i = 0; i < FIXTURE_NODES * DBT__CLASSES; i++)
+		w_list_each(pos, &worker->sites[i / DBT__CLASSES]->pools[i % DBT__CLASSES].lanes)
 			held += w_list_entry(pos, struct dbt__lane, node)->channel.in.cap;
 	return held;
 }
@@ -353,7 +353,7 @@ reload_fiber(void *arg W_UNUSED)
 	int64_t opened = bench_value(&bench, DBT_OPENED);
 
 	/* its address is a name, which is looked up first */
-	(void)dbt__lane_dial(&bench.worker->pools[1][DBT__SLOW]);
+	(void)dbt__lane_dial(&bench.worker->sites[1]->pools[DBT__SLOW]);
 	dbt_worker_reload(bench.worker, bench.worker->options);
 	w_fiber_sleep(500 * W_MSEC);
 	CU_ASSERT(bench_value(&bench, DBT_DIALS_FAILED) == failed);
@@ -389,7 +389,7 @@ hasty_fiber(void *arg)
 static bool
 primary_is_trusted(struct bench *b)
 {
-	return b->worker->write_primary == 0;
+	return b->worker->write_primary == b->worker->sites[0];
 }
 
 static void
@@ -463,7 +463,7 @@ errors_are_replayed_too(void)
 static bool
 no_primary(struct bench *b)
 {
-	return b->worker->write_primary < 0 && b->worker->read_primary < 0 &&
+	return b->worker->write_primary == NULL && b->worker->read_primary == NULL &&
 	    b->worker->replica_count == FIXTURE_NODES - 1;
 }
 
