@@ -97,6 +97,7 @@ char *cli_admin_primary(const struct w_cluster *cluster);
 
 int cli_up(int argc, char **argv);
 int cli_down(int argc, char **argv);
+int cli_reload(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_stop_node(int argc, char **argv);
 int cli_start_node(int argc, char **argv);

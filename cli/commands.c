@@ -11,6 +11,7 @@
 const struct cli_command cli_commands[] = {
 	{ "up",         cli_up,         "[OPTION...]", "Run a whole cluster on this machine." },
 	{ "down",       cli_down,       "[--dir DIR]", "Stop a cluster that weir up started." },
+	{ "reload",     cli_reload,     "[--dir DIR]", "Have a cluster of weir up take its edited file." },
 	{ "status",     cli_status,     CLUSTER_ARGS " [--json]", "Show the nodes of a cluster." },
 	{ "stop-node",  cli_stop_node,  "NODE [--dir DIR]", "Stop one node of weir up and keep it stopped." },
 	{ "start-node", cli_start_node, "NODE [--dir DIR]", "Start a stopped node of weir up again." },

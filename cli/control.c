@@ -1,4 +1,4 @@
-/* The other end of up_control.c: status, down, stop-node, start-node. */
+/* The other end of up_control.c: status, down, reload, stop-node, start-node. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -15,14 +15,14 @@
 #define START_TIMEOUT (60 * W_SEC)
 #define TRY_EVERY_NS (100 * 1000 * 1000)
 
-int
-cli_control(const char *dir, const char *line, struct w_buf *ret, struct w_fault *fault)
+/* Connect to the weir up of a folder and send a line. Errors: -W_EDOWN. */
+static int
+open_control(const char *dir, const char *line, int *ret, struct w_fault *fault)
 {
 	W_AUTO(w_free) char *run = w_xasprintf("%s/run", dir);
 	W_AUTO(w_close) int folder = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	W_AUTO(w_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	ssize_t got;
 
 	/* A socket's path is short (unix(7)), a folder's may be long. */
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/weir.sock", folder);
@@ -30,6 +30,20 @@ cli_control(const char *dir, const char *line, struct w_buf *ret, struct w_fault
 		return w_fail(fault, -W_EDOWN, "no cluster of weir up runs in %s", dir);
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0)
 		return w_fail(fault, -W_EDOWN, "the control socket of %s: %s", dir, strerror(errno));
+	*ret = fd;
+	fd = -1;
+	return W_OK;
+}
+
+int
+cli_control(const char *dir, const char *line, struct w_buf *ret, struct w_fault *fault)
+{
+	W_AUTO(w_close) int fd = -1;
+	int rc = open_control(dir, line, &fd, fault);
+	ssize_t got;
+
+	if (rc < 0)
+		return rc;
 	while (ret->len < ANSWER_MAX && (got = read(fd, w_buf_room(ret, 4096), 4096)) > 0)
 		w_buf_added(ret, (size_t)got);
 	w_buf_char(ret, '\0');
@@ -359,4 +373,51 @@ cli_down(int argc, char **argv)
 	if (cli_control(dir_or_default(dir), "down\n", &answer, &fault) < 0)
 		return cli_fail("down", "%s", fault.text);
 	return CLI_DONE;
+}
+
+static void
+close_file(FILE **file)
+{
+	if (*file != NULL)
+		fclose(*file);
+}
+
+/* What comes of it, line by line as it comes. */
+static int
+print_answers(int fd)
+{
+	W_AUTO(close_file) FILE *file = fdopen(fd, "r");
+	char line[4096];
+	int rc = CLI_DONE, lines = 0;
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		lines++;
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "error: ", 7) == 0) {
+			rc = cli_fail("reload", "%s", line + 7);
+			continue;
+		}
+		puts(line);
+		fflush(stdout);
+	}
+	return lines > 0 ? rc : cli_fail("reload", "weir up ended meanwhile");
+}
+
+int
+cli_reload(int argc, char **argv)
+{
+	const char *dir = NULL;
+	const struct cli_arg table[] = {
+		{ "dir", CLI_TEXT, &dir, 0, 0, "DIR", "Folder of weir up (default ./weir-data).", NULL },
+	};
+	struct w_fault fault = { 0 };
+	int rc = cli_args(cli_command_find("reload"), table, W_NELEM(table), &argc, argv), fd = -1;
+
+	if (rc != CLI_DONE)
+		return rc;
+	if (argc != 1)
+		return cli_usage("reload", "takes no argument '%s'", argv[1]);
+	if (open_control(dir_or_default(dir), "reload\n", &fd, &fault) < 0)
+		return cli_fail("reload", "%s", fault.text);
+	return print_answers(fd);
 }

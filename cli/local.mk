@@ -15,9 +15,11 @@ noinst_LIBRARIES += %D%/libcli.a
 	%D%/firewall.c \
 	%D%/up.c \
 	%D%/up.h \
+	%D%/up_answers.c \
 	%D%/up_control.c \
 	%D%/up_plan.c \
 	%D%/up_procs.c \
+	%D%/up_reload.c \
 	%D%/up_wait.c \
 	%D%/watch.c \
 	%D%/where.c

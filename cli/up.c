@@ -37,6 +37,7 @@ on_serving(void *arg)
 
 	if (up->stopping)
 		return;
+	up->serves = true;
 	w_timer_stop(&up->give_up);
 	say_where(up);
 }
@@ -65,13 +66,25 @@ on_give_up(void *arg)
 	stop(up, CLI_FAILED);
 }
 
+static int
+find_terminal(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (isatty(fd))
+			return fd;
+	return -1;
+}
+
+/* Who loses his terminal is sent SIGHUP, too; then it is none any more. */
 static void
 on_signal(uv_signal_t *handle, int number)
 {
 	struct up *up = w_typed(handle->data, UP_MAGIC);
 
-	(void)number;
-	stop(up, CLI_DONE);
+	if (number == SIGHUP && (up->terminal < 0 || isatty(up->terminal)))
+		cli__up_reload(up);
+	else
+		stop(up, CLI_DONE);
 }
 
 static void
@@ -107,16 +120,17 @@ fini(struct up *up)
 	for (size_t i = 0; i < W_NELEM(up->signals); i++)
 		if (up->signals[i].data != NULL)
 			uv_close((uv_handle_t *)&up->signals[i], NULL);
-	for (size_t i = 0; i < up->proc_count; i++) {
-		w_timer_fini(&up->procs[i].again);
-		w_timer_fini(&up->procs[i].kill);
-	}
+	cli__up_procs_fini(up);
+	cli__up_reload_stop(up);
+	w_timer_fini(&up->reload.timer);
 	w_timer_fini(&up->give_up);
 	cli__up_control_close(up);
 	w_loop_fini(&up->loop);
 	w_cluster_free(&up->cluster);
+	for (size_t i = 0; i < up->old_count; i++)
+		w_cluster_free(&up->old[i]);
+	free(up->old);
 	w_close(&up->lock_fd);
-	free(up->procs);
 	free(up->dir);
 }
 
@@ -153,6 +167,7 @@ cli_up(int argc, char **argv)
 
 	if (rc != CLI_DONE)
 		return rc;
+	up.terminal = find_terminal();
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	curl_global_init(CURL_GLOBAL_DEFAULT);

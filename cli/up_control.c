@@ -4,11 +4,13 @@
  *	status          one JSON object: {"nodes":[{"name","role","pid","process","restarts"}]}
  *	stop NODE       answers "ok" when the process is gone
  *	start NODE      answers "ok" when the process runs
+ *	reload          answers a line for all that comes of it, as it comes; "error: ..." for what is wrong
  *	down            answers "ok"; the connection closes when everything has stopped
  *
  * The folder is its owner's alone (0700), so is the socket.
  */
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -23,8 +25,10 @@ struct client {
 	char line[LINE_MAX_BYTES];
 	size_t len;
 	struct up_proc *await; /* answered when this one is down */
+	bool reloads;          /* it is told what comes of a reload */
 	char *answer;
 	uv_write_t write;
+	uv_shutdown_t shutdown;
 };
 
 static void
@@ -82,7 +86,7 @@ on_status(struct client *client, struct w_view rest)
 	w_json_key(&json, "nodes");
 	w_json_open(&json, '[');
 	for (size_t i = 0; i < client->up->proc_count; i++) {
-		const struct up_proc *proc = &client->up->procs[i];
+		const struct up_proc *proc = client->up->procs[i];
 
 		w_json_open(&json, '{');
 		w_json_key(&json, "name");
@@ -136,6 +140,14 @@ on_start(struct client *client, struct w_view rest)
 }
 
 static void
+on_reload(struct client *client, struct w_view rest)
+{
+	(void)rest;
+	client->reloads = true;
+	cli__up_reload(client->up);
+}
+
+static void
 on_down(struct client *client, struct w_view rest)
 {
 	(void)rest;
@@ -150,6 +162,7 @@ static const struct {
 	{ W_VIEW("status"), on_status },
 	{ W_VIEW("stop"), on_stop },
 	{ W_VIEW("start"), on_start },
+	{ W_VIEW("reload"), on_reload },
 	{ W_VIEW("down"), on_down },
 };
 
@@ -262,5 +275,78 @@ cli__up_control_changed(struct up *up)
 
 		if (client->await != NULL && client->await->state == P_DOWN)
 			client_answer(client, w_xstrdup("ok\n"));
+	}
+}
+
+/* --- what comes of a reload --- */
+
+struct saying {
+	uv_write_t write;
+	char *text;
+};
+
+static void
+said(uv_write_t *write, int status)
+{
+	struct saying *saying = w_container_of(write, struct saying, write);
+
+	(void)status;
+	free(saying->text);
+	free(saying);
+}
+
+static void
+say_to(struct client *client, const char *text)
+{
+	struct saying *saying = w_xcalloc(1, sizeof(*saying));
+	uv_buf_t buf;
+
+	saying->text = w_xasprintf("%s\n", text);
+	buf = uv_buf_init(saying->text, (unsigned)strlen(saying->text));
+	if (uv_write(&saying->write, (uv_stream_t *)&client->pipe, &buf, 1, said) < 0)
+		said(&saying->write, 0);
+}
+
+void
+cli__up_control_say(struct up *up, const char *fmt, ...)
+{
+	struct w_list *pos, *next;
+	char text[2048];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	printf("weir: %s\n", text);
+	w_list_each_safe(pos, next, &up->clients) {
+		struct client *client = w_list_entry(pos, struct client, node);
+
+		if (client->reloads)
+			say_to(client, text);
+	}
+}
+
+static void
+client_shut(uv_shutdown_t *shutdown, int status)
+{
+	(void)status;
+	client_close(shutdown->data);
+}
+
+/* What was said comes first. */
+void
+cli__up_control_reloaded(struct up *up)
+{
+	struct w_list *pos, *next;
+
+	w_list_each_safe(pos, next, &up->clients) {
+		struct client *client = w_list_entry(pos, struct client, node);
+
+		if (!client->reloads)
+			continue;
+		client->reloads = false;
+		client->shutdown.data = client;
+		if (uv_shutdown(&client->shutdown, (uv_stream_t *)&client->pipe, client_shut) < 0)
+			client_close(client);
 	}
 }

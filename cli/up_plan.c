@@ -290,9 +290,8 @@ check_layout(const struct up *up, struct w_fault *fault)
 }
 
 static int
-make_keys(const struct up *up, struct w_fault *fault)
+make_keys(const struct w_cluster *cluster, struct w_fault *fault)
 {
-	const struct w_cluster *cluster = up->cluster;
 	int rc = w_keys_ensure(cluster->opt.keys, "operator", fault);
 
 	for (size_t i = 0; rc == W_OK && i < cluster->member_count; i++)
@@ -321,6 +320,14 @@ make_certs(const struct up *up, struct w_fault *fault)
 }
 
 int
+cli__up_plan_nodes(const struct up *up, const struct w_cluster *cluster, struct w_fault *fault)
+{
+	int rc = make_certs(up, fault);
+
+	return rc == W_OK ? make_keys(cluster, fault) : rc;
+}
+
+int
 cli__up_plan(struct up *up, struct w_fault *fault)
 {
 	W_AUTO(w_free) char *path = NULL;
@@ -346,6 +353,6 @@ cli__up_plan(struct up *up, struct w_fault *fault)
 	if (rc == W_OK)
 		rc = check_layout(up, fault);
 	if (rc == W_OK)
-		rc = make_keys(up, fault);
+		rc = make_keys(up->cluster, fault);
 	return rc == W_OK ? cli__up_endpoints(up, fault) : rc;
 }

@@ -5,6 +5,8 @@
  *	DOWN -> RUNNING -> (dies) WAITING -> RUNNING          wanted
  *	RUNNING -> STOPPING -> DOWN                           stop-node, or the end
  *
+ * One whose node is gone from the cluster file goes when it is down.
+ *
  * A node reads its standard input and ends when it closes; so nobody is left behind when weir up
  * itself is killed.
  */
@@ -77,9 +79,37 @@ proc_wait_again(struct up_proc *proc)
 static void stop_next(struct up *up);
 
 static void
+proc_fini(struct up_proc **proc)
+{
+	struct up_proc *old = w_steal(proc);
+
+	w_timer_fini(&old->again);
+	w_timer_fini(&old->kill);
+	w_close(&old->lifeline);
+	free(old);
+}
+
+void
+cli__up_procs_forget(struct up *up)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < up->proc_count; i++) {
+		if (!up->procs[i]->leaving || up->procs[i]->state != P_DOWN) {
+			up->procs[kept++] = up->procs[i];
+			continue;
+		}
+		cli__up_control_say(up, "stopped: %s", up->procs[i]->member->name);
+		proc_fini(&up->procs[i]);
+	}
+	up->proc_count = kept;
+}
+
+static void
 proc_closed(uv_handle_t *handle)
 {
 	struct up_proc *proc = handle->data;
+	struct up *up = proc->up;
 
 	free(handle);
 	w_close(&proc->lifeline);
@@ -89,9 +119,13 @@ proc_closed(uv_handle_t *handle)
 		proc_wait_again(proc);
 	else
 		proc->state = P_DOWN;
-	cli__up_control_changed(proc->up);
-	if (proc->up->stopping)
-		stop_next(proc->up);
+	cli__up_control_changed(up);
+	if (up->stopping) {
+		stop_next(up);
+		return;
+	}
+	cli__up_procs_forget(up);
+	cli__up_reload_changed(up);
 }
 
 static void
@@ -195,24 +229,37 @@ struct up_proc *
 cli__up_proc_find(struct up *up, struct w_view name)
 {
 	for (size_t i = 0; i < up->proc_count; i++)
-		if (w_view_eq(w_view_of(up->procs[i].member->name), name))
-			return &up->procs[i];
+		if (w_view_eq(w_view_of(up->procs[i]->member->name), name))
+			return up->procs[i];
 	return NULL;
+}
+
+struct up_proc *
+cli__up_proc_add(struct up *up, const struct w_member *member)
+{
+	struct up_proc *proc = w_xcalloc(1, sizeof(*proc));
+
+	*proc = (struct up_proc){ .up = up, .member = member, .lifeline = -1,
+		.again = { .fire = proc_again, .arg = proc },
+		.kill = { .fire = proc_kill, .arg = proc } };
+	up->procs = w_xrealloc(up->procs, (up->proc_count + 1) * sizeof(struct up_proc *));
+	up->procs[up->proc_count++] = proc;
+	return proc;
 }
 
 void
 cli__up_procs_start(struct up *up)
 {
-	up->proc_count = up->cluster->member_count;
-	up->procs = w_xcalloc(up->proc_count, sizeof(*up->procs));
-	for (size_t i = 0; i < up->proc_count; i++) {
-		struct up_proc *proc = &up->procs[i];
+	for (size_t i = 0; i < up->cluster->member_count; i++)
+		cli__up_proc_start(cli__up_proc_add(up, &up->cluster->members[i]));
+}
 
-		*proc = (struct up_proc){ .up = up, .member = &up->cluster->members[i], .lifeline = -1,
-			.again = { .fire = proc_again, .arg = proc },
-			.kill = { .fire = proc_kill, .arg = proc } };
-		cli__up_proc_start(proc);
-	}
+void
+cli__up_procs_fini(struct up *up)
+{
+	for (size_t i = 0; i < up->proc_count; i++)
+		proc_fini(&up->procs[i]);
+	free(up->procs);
 }
 
 /*
@@ -240,15 +287,15 @@ find_leader(struct up *up)
 	const struct w_member *first = w_cluster_nth(up->cluster, W_DATABASE, 0);
 	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
 	json_t *root = NULL;
+	struct up_proc *leader = NULL;
 	const char *name;
 
 	if (cli_ask_monitors(up->cluster, "/api/cluster", LEADER_TIMEOUT, &body) == W_OK)
 		root = json_loads(body.ptr, 0, NULL);
 	name = json_string_value(json_object_get(json_object_get(json_object_get(root, "cluster"), "failover"), "leader"));
 	if (name != NULL)
-		up->leader = w_cluster_find(up->cluster, w_view_of(name));
-	if (up->leader == NULL)
-		up->leader = first;
+		leader = cli__up_proc_find(up, w_view_of(name));
+	up->leader = leader != NULL ? leader->member : first;
 	json_decref(root);
 }
 
@@ -266,10 +313,10 @@ stop_phase(struct up *up, const struct phase *phase)
 	bool busy = false;
 
 	for (size_t i = 0; i < up->proc_count; i++) {
-		if (!in_phase(&up->procs[i], phase))
+		if (!in_phase(up->procs[i], phase))
 			continue;
-		cli__up_proc_stop(&up->procs[i]);
-		busy = busy || up->procs[i].state != P_DOWN;
+		cli__up_proc_stop(up->procs[i]);
+		busy = busy || up->procs[i]->state != P_DOWN;
 	}
 	return busy;
 }
@@ -291,6 +338,7 @@ cli__up_procs_stop(struct up *up)
 	if (up->stopping)
 		return;
 	up->stopping = true;
+	cli__up_reload_stop(up);
 	find_leader(up);
 	stop_next(up);
 }

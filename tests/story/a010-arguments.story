@@ -22,7 +22,7 @@ check "weir without a command is wrong usage" status_is 2 weir
 check "an unknown command is named" says "no command 'fly'" weir fly
 check "an unknown command is wrong usage" status_is 2 weir fly
 check "help is done" status_is 0 weir --help
-for command in up down status stop-node start-node check keys schema watch firewall; do
+for command in up down reload status stop-node start-node check keys schema watch firewall; do
 	check "weir $command --help tells its options" says "Usage: weir $command" weir $command --help
 done
 for role in balancer server database monitor; do

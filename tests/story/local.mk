@@ -17,6 +17,7 @@ STORY_TESTS += \
 	%D%/d050-slow-statement.story \
 	%D%/d060-no-replicas.story \
 	%D%/d070-errors-stay-alone.story \
+	%D%/d080-nodes-come-and-go.story \
 	%D%/e000-hosts.story \
 	%D%/e010-primary-dies.story \
 	%D%/e020-primary-freezes.story \

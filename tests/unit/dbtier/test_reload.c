@@ -372,6 +372,7 @@ move_db3(void)
 	generation_before = node_of("db-3")->generation;
 	take(file((struct fixture_file){ .moved = 3 }));
 	CU_ASSERT(wait_until(is_another_db3, 5 * W_SEC));
+	w_fiber_sleep(300 * W_MSEC);
 }
 
 static void
