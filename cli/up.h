@@ -51,6 +51,7 @@ struct up_proc {
 /* What the monitors tell of removed databases. */
 struct up_sight {
 	char cohort[1024]; /* the databases that count, "db-1,db-2/1"; empty: that is not told */
+	char leader[64];   /* empty: nobody, or that is not told */
 	unsigned lanes;    /* servers' connections to removed databases that are still in use */
 	bool told;         /* a monitor has answered, or there is none */
 };
@@ -72,7 +73,7 @@ struct up {
 	struct up_args args;
 	char *dir; /* absolute */
 	struct w_cluster *cluster;
-	struct w_cluster **old; /* those from before reloads; members of processes are in them */
+	struct w_cluster **old; /* from before a reload, while something points into them */
 	size_t old_count;
 	struct w_loop loop;
 	struct up_proc **procs;

@@ -107,7 +107,7 @@ static bool
 look_at_cohort(struct look *look)
 {
 	W_AUTO(w_buf_fini) struct w_buf body = { 0 };
-	const char *cohort;
+	const char *cohort, *leader;
 	json_t *root;
 
 	if (cli_ask_monitors(look->cluster, "/api/failover", ASK_TIMEOUT, &body) < 0)
@@ -116,6 +116,8 @@ look_at_cohort(struct look *look)
 	cohort = json_string_value(json_object_get(json_object_get(root, "failover"), "cohort"));
 	if (cohort == NULL)
 		cohort = json_string_value(json_object_get(root, "cohort"));
+	leader = json_string_value(json_object_get(json_object_get(root, "failover"), "leader"));
+	snprintf(look->sight.leader, sizeof(look->sight.leader), "%s", leader != NULL ? leader : "");
 	snprintf(look->sight.cohort, sizeof(look->sight.cohort), "%s", cohort != NULL ? cohort : "");
 	json_decref(root);
 	return true;
@@ -177,7 +179,7 @@ cli__up_look(struct up *up, void (*done)(struct up *up))
 		return;
 	look = w_xcalloc(1, sizeof(*look));
 	look->up = up;
-	look->cluster = up->cluster; /* old ones live until the end */
+	look->cluster = up->cluster; /* it is not freed while looking is set */
 	look->done = done;
 	up->reload.looking = uv_queue_work(&up->loop.uv, &look->work, on_thread, on_looked) == 0;
 	if (!up->reload.looking)

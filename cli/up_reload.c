@@ -37,11 +37,23 @@ age(const struct up *up)
 	return w_now() - up->reload.since;
 }
 
+/* Old files are there for the processes of nodes that leave, and for who asks the monitors. */
+static void
+free_old(struct up *up)
+{
+	for (size_t i = 0; i < up->proc_count; i++)
+		if (up->procs[i]->leaving)
+			return;
+	while (up->old_count > 0 && !up->reload.looking)
+		w_cluster_free(&up->old[--up->old_count]);
+}
+
 static void
 finish(struct up *up)
 {
 	w_timer_stop(&up->reload.timer);
 	enter(up, R_IDLE);
+	free_old(up);
 	if (up->reload.again) {
 		up->reload.again = false;
 		cli__up_reload(up);
@@ -82,6 +94,8 @@ hold_of(const struct up *up, const struct up_proc *proc)
 
 	if (age(up) < REPORTS_AFTER || !sight->told)
 		return "no monitor has told yet whether it is needed";
+	if (strcmp(sight->leader, proc->member->name) == 0)
+		return "it leads";
 	if (counts(sight->cohort, proc->member->name))
 		return "failover still counts it";
 	return sight->lanes > 0 && age(up) < LANES_MOST ? "servers still have requests there" : NULL;
@@ -188,13 +202,20 @@ ask_proc(struct up_proc *proc)
 	proc->asked = kill((pid_t)proc->pid, SIGHUP) == 0;
 }
 
-/* A process that is starting, or was started meanwhile, has read the file or will be told again. */
+/* What has come of it. A process that was started since has read the file then. */
+static enum up_answer
+answer_of(const struct up_proc *proc, char *why, size_t size)
+{
+	if (proc->state != P_RUNNING)
+		return A_NONE;
+	return proc->started > proc->asked_at ? A_RELOADED : cli__up_log_answer(proc, why, size);
+}
+
 static void
 hear_proc(struct up *up, struct up_proc *proc)
 {
 	char why[1200] = "it did not answer";
-	enum up_answer answer = proc->state == P_RUNNING ?
-	    cli__up_log_answer(proc, why, sizeof(why)) : A_NONE;
+	enum up_answer answer = answer_of(proc, why, sizeof(why));
 
 	if (answer == A_NONE && age(up) < ANSWER_MOST)
 		return;
@@ -310,7 +331,7 @@ read_file(struct up *up, struct w_fault *fault)
 	if (rc < 0)
 		return rc;
 	take_cluster(up, w_steal(&cluster));
-	return cli__up_endpoints(up, fault);
+	return W_OK;
 }
 
 void
@@ -335,6 +356,8 @@ cli__up_reload(struct up *up)
 	for (size_t i = 0; i < up->proc_count; i++)
 		follow_proc(up, up->procs[i]);
 	start_new(up);
+	if (cli__up_endpoints(up, &fault) < 0)
+		cli__up_control_say(up, "error: %s", fault.text);
 	enter(up, R_ASKED);
 	up->reload.sight = (struct up_sight){ 0 };
 	up->reload.timer.fire = on_timer;

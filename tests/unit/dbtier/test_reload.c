@@ -443,6 +443,80 @@ metrics_of_a_removed_node_stand_still(void)
 	CU_ASSERT(node_value(DBT_NODE_ROLE, "db-3") == DBT_REPLICA);
 }
 
+/* ---- the table ---- */
+
+/* So many databases, and one more. */
+static struct w_cluster *
+many(unsigned from, unsigned to, const char *more)
+{
+	W_AUTO(w_free) char *path = w_xasprintf("%s/many.yaml", pg.dir);
+	struct w_cluster *cluster = NULL;
+	struct w_fault fault = { 0 };
+	FILE *out = fopen(path, "w");
+
+	fprintf(out, "cluster: { name: test, quorum: 0 }\ndatabases:\n");
+	for (unsigned i = from; i <= to; i++)
+		fprintf(out, " - { name: db-%u, address: \"127.0.0.1:%u\" }\n", i, i);
+	if (more != NULL)
+		fprintf(out, " - { name: %s, address: \"127.0.0.2:1\" }\n", more);
+	fclose(out);
+	if (w_cluster_load(path, &cluster, &fault) < 0)
+		fprintf(stderr, "%s\n", fault.text);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(cluster);
+	return files[file_count++] = cluster;
+}
+
+static bool
+is_in(const struct dbt__places *places, unsigned slot, const char *name, uint32_t generation)
+{
+	const struct dbt__place *place = places->slots[slot];
+
+	return place != NULL && strcmp(place->name, name) == 0 && place->generation == generation;
+}
+
+static void
+slots_are_kept_and_used_again(void)
+{
+	struct dbt__places places;
+	struct w_fault fault = { 0 };
+
+	dbt__places_init(&places);
+	CU_ASSERT(dbt__places_set(&places, many(1, 3, NULL), -1, NULL) == W_OK);
+	CU_ASSERT(is_in(&places, 0, "db-1", 1) && is_in(&places, 2, "db-3", 3));
+	/* the file's order does not matter, a free slot is used first */
+	CU_ASSERT(dbt__places_set(&places, many(2, 3, "new"), -1, NULL) == W_OK);
+	CU_ASSERT(is_in(&places, 0, "new", 4) && is_in(&places, 1, "db-2", 2));
+	/* the primary stays, unlisted, until it is swept */
+	CU_ASSERT(dbt__places_set(&places, many(3, 4, NULL), 1, NULL) == W_OK);
+	CU_ASSERT(is_in(&places, 0, "db-4", 5) && is_in(&places, 1, "db-2", 2));
+	CU_ASSERT(dbt__places_unlisted(&places, 1) && !dbt__places_unlisted(&places, 0));
+	dbt__places_sweep(&places, 1);
+	CU_ASSERT(is_in(&places, 1, "db-2", 2));
+	/* and is listed again when it is back */
+	CU_ASSERT(dbt__places_set(&places, many(2, 4, NULL), 1, NULL) == W_OK);
+	CU_ASSERT(is_in(&places, 1, "db-2", 2) && !dbt__places_unlisted(&places, 1));
+	/* but not under another address */
+	CU_ASSERT(dbt__places_set(&places, many(3, 4, "db-2"), 1, NULL) == W_OK);
+	CU_ASSERT(is_in(&places, 1, "db-2", 6) && !dbt__places_unlisted(&places, 1));
+	CU_ASSERT(dbt__places_set(&places, many(1, DBT_NODES_MAX + 1, NULL), -1, &fault) == -W_EINVAL);
+	CU_ASSERT(is_in(&places, 1, "db-2", 6));
+	dbt__places_fini(&places);
+}
+
+static void
+a_full_table_gives_way(void)
+{
+	struct dbt__places places;
+
+	dbt__places_init(&places);
+	CU_ASSERT(dbt__places_set(&places, many(1, DBT_NODES_MAX, NULL), -1, NULL) == W_OK);
+	CU_ASSERT(dbt__places_set(&places, many(2, DBT_NODES_MAX, NULL), 0, NULL) == W_OK);
+	CU_ASSERT(is_in(&places, 0, "db-1", 1) && dbt__places_unlisted(&places, 0));
+	CU_ASSERT(dbt__places_set(&places, many(2, DBT_NODES_MAX, "new"), 0, NULL) == W_OK);
+	CU_ASSERT(is_in(&places, 0, "new", DBT_NODES_MAX + 1) && !dbt__places_unlisted(&places, 0));
+	dbt__places_fini(&places);
+}
+
 /* ---- many ---- */
 
 static unsigned
@@ -531,6 +605,8 @@ the_primary_stays_until_there_is_another(void)
 }
 
 static CU_TestInfo tests[] = {
+	{ "slots are kept and used again", slots_are_kept_and_used_again },
+	{ "a full table gives way", a_full_table_gives_way },
 	{ "a node goes and comes under load", a_node_goes_and_comes_under_load },
 	{ "reloads may come at any time", reloads_may_come_at_any_time },
 	{ "all replicas may go", all_replicas_may_go },

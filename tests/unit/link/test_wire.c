@@ -667,21 +667,28 @@ server_drains(void)
 	stop();
 }
 
+/* libzmq lets go of the port a little later. */
+static struct lnk_hub *
+hub_again(unsigned index, struct client *to)
+{
+	struct lnk_hub *again = NULL;
+
+	for (int tries = 0; again == NULL && tries < 100; tries++) {
+		world_for(&world, 10 * W_MSEC);
+		again = world_hub_try(&world, index, &client_ops, to);
+	}
+	CU_ASSERT_PTR_NOT_NULL_FATAL(again);
+	return again;
+}
+
 static void
 balancer_comes_back(void)
 {
-	int tries = 0;
-
 	start(8);
 	CU_ASSERT_FATAL(world_until(&world, client_is_up, &client));
 	lnk_hub_free(&hub);
 	CU_ASSERT(world_until(&world, server_alone, &server));
-	/* libzmq lets go of the port a little later. */
-	for (hub = NULL; hub == NULL && tries < 100; tries++) {
-		world_for(&world, 10 * W_MSEC);
-		hub = world_hub_try(&world, 0, &client_ops, &client);
-	}
-	CU_ASSERT_PTR_NOT_NULL_FATAL(hub);
+	hub = hub_again(0, &client);
 	CU_ASSERT(world_until(&world, client_is_up, &client));
 	CU_ASSERT_EQUAL(server.ups, 2);
 	stop();
@@ -723,6 +730,60 @@ own_pause_is_no_loss(void)
 	stop();
 }
 
+/* ---- balancers come and go ---- */
+
+static bool
+welcomed_once(void *arg)
+{
+	return ((struct server *)arg)->ups - ((struct server *)arg)->downs == 1;
+}
+
+static bool
+welcomed_twice_again(void *arg)
+{
+	return ((struct server *)arg)->ups == 3;
+}
+
+static void
+balancers_come_and_go(void)
+{
+	struct w_member members[] = {world.members[0], world.members[2], world.members[3]};
+	struct w_cluster both = world.cluster, first = world.cluster;
+	struct client other = {0};
+	struct lnk_hub *second;
+	struct call call;
+
+	first.members = members;
+	first.member_count = W_NELEM(members);
+	start(0);
+	second = world_hub(&world, 1, 0, 1, &client_ops, &other);
+	world.cluster = first;
+	server.spoke = world_spoke(&world, 8, &server_ops, &server);
+	world.cluster = both;
+	CU_ASSERT_FATAL(world_until(&world, client_is_up, &client));
+
+	lnk_spoke_reload(server.spoke, &both);
+	CU_ASSERT_FATAL(world_until(&world, client_is_up, &other));
+	lnk_spoke_reload(server.spoke, &both);
+	CU_ASSERT_EQUAL(server.ups, 2);
+
+	/* gone from the file: what there is goes on until it ends */
+	lnk_spoke_reload(server.spoke, &first);
+	world_for(&world, LNK_BEAT);
+	CU_ASSERT_EQUAL(call_open(&call, &other, other.peers[0], "/a", 0), W_OK);
+	CU_ASSERT(world_until(&world, call_is_over, &call));
+	lnk_hub_free(&second);
+	CU_ASSERT(world_until(&world, welcomed_once, &server));
+	world_for(&world, LNK_BEAT);
+	second = hub_again(1, &other);
+	world_for(&world, LNK_BEAT * 2);
+	CU_ASSERT_EQUAL(server.ups, 2);
+	lnk_spoke_reload(server.spoke, &both);
+	CU_ASSERT(world_until(&world, welcomed_twice_again, &server));
+	lnk_hub_free(&second);
+	stop();
+}
+
 static CU_TestInfo wire_tests[] = {
     {"a request and its response", request_and_response},
     {"10 MiB there and back, thrice at once", big_bodies},
@@ -742,6 +803,7 @@ static CU_TestInfo wire_tests[] = {
     {"a balancer that stops says so", balancer_stops},
     {"a server that drains finishes its requests", server_drains},
     {"a server finds a balancer that comes back", balancer_comes_back},
+    {"balancers come and go by a reload", balancers_come_and_go},
     {"an idle link stays up", idle_link_stays},
     {"an own pause is not taken for the others' death", own_pause_is_no_loss},
     CU_TEST_INFO_NULL,
