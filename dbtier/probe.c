@@ -93,6 +93,7 @@ struct dbt {
 	_Atomic(int) heir; /* slot of the last that was seen, -1: none yet. The prober's to set */
 	struct dbt__rules rules;
 	uint32_t floor;
+	uint64_t system; /* whose nodes are ours */
 	struct dbt__history history; /* of the highest timeline that a primary has shown */
 	bool history_told;           /* that it cannot be had */
 	w_usec interval;
@@ -212,6 +213,8 @@ publish(struct dbt *dbt, bool awaited)
 	bool differs;
 
 	note_look(dbt, now);
+	if (dbt__systems_judge(dbt->seen, dbt->count, &dbt->system))
+		dbt->floor = dbt__floor_of(dbt->seen, dbt->count);
 	memset(&new->topology, 0, sizeof(new->topology));
 	dbt__topology_make(dbt->seen, dbt->count, &dbt->rules, now, &dbt->floor, &new->topology);
 	dbt__topology_forks(&new->topology, &dbt->history);
@@ -324,11 +327,13 @@ static const char probe_sql[] =
     /* The postmaster survives the crash of a backend; its checkpointer does not. */
     " CASE WHEN $1::bool THEN (SELECT (extract(epoch FROM max(backend_start)) * 1e6)::bigint"
     " FROM pg_stat_activity WHERE backend_type = 'checkpointer') END,"
-    " NOT r AND current_setting('default_transaction_read_only')::bool"
+    " NOT r AND current_setting('default_transaction_read_only')::bool,"
+    " CASE WHEN $1::bool THEN (SELECT system_identifier FROM pg_control_system()) END"
     " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) AS recovery";
 
 enum { COL_RECOVERY, COL_TIMELINE, COL_POSITION, COL_RECEIVED, COL_STREAMING, COL_REPLAY_AGE,
-	COL_SESSIONS, COL_QUORUM, COL_FLUSHED, COL_STARTED, COL_RECOVERED, COL_DRAINING, COLUMNS };
+	COL_SESSIONS, COL_QUORUM, COL_FLUSHED, COL_STARTED, COL_RECOVERED, COL_DRAINING,
+	COL_SYSTEM, COLUMNS };
 
 static struct w_view
 field(const PGresult *result, int column)
@@ -386,6 +391,7 @@ read_answer(struct dbt__seen *seen, const PGresult *result, w_usec asked)
 	seen->run = (struct dbt__run){ seen->timeline, (int64_t)number(result, COL_STARTED, 0),
 		(int64_t)number(result, COL_RECOVERED, 0) };
 	seen->draining = w_view_eq(field(result, COL_DRAINING), W_VIEW("t"));
+	seen->system = number(result, COL_SYSTEM, seen->system);
 	seen->answered = asked;
 	seen->heard = w_now();
 	seen->refused = false;
@@ -742,18 +748,6 @@ follow_place(struct dbt *dbt, unsigned slot)
 	return gone;
 }
 
-/*
- * The highest timeline is that of those who are there: of a node that was added by mistake, and removed
- * again, nobody need be the successor.
- */
-static void
-lower_floor(struct dbt *dbt)
-{
-	dbt->floor = 0;
-	for (unsigned i = 0; i < dbt->count; i++)
-		dbt->floor = W_MAX(dbt->floor, dbt->seen[i].timeline);
-}
-
 static void
 follow_places(struct dbt *dbt)
 {
@@ -767,8 +761,9 @@ follow_places(struct dbt *dbt)
 	}
 	while (dbt->count > 0 && dbt->probes[dbt->count - 1].place == NULL)
 		dbt->count--;
+	/* Of a node that was added by mistake, and removed again, nobody need be the successor. */
 	if (gone)
-		lower_floor(dbt);
+		dbt->floor = dbt__floor_of(dbt->seen, dbt->count);
 }
 
 static void

@@ -102,10 +102,61 @@ dbt__quorum_parse(struct w_view text)
 	return w_view_u64(head, 1000, &k) < 0 ? 1 : (unsigned)k;
 }
 
+/* ---- whose they are ---- */
+
+static unsigned
+votes_for(const struct dbt__seen *seen, unsigned count, uint64_t system)
+{
+	unsigned votes = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		votes += !seen[i].gone && seen[i].system == system;
+	return votes;
+}
+
+bool
+dbt__systems_judge(struct dbt__seen *seen, unsigned count, uint64_t *known)
+{
+	uint64_t best = *known;
+	unsigned most = best != 0 ? votes_for(seen, count, best) : 0;
+	bool changed;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned votes = seen[i].gone || seen[i].system == 0 ? 0 :
+		    votes_for(seen, count, seen[i].system);
+
+		if (votes > most) {
+			best = seen[i].system;
+			most = votes;
+		}
+	}
+	changed = best != *known;
+	*known = best;
+	for (unsigned i = 0; i < count; i++) {
+		seen[i].foreign = seen[i].system != 0 && seen[i].system != best;
+		if (seen[i].foreign)
+			snprintf(seen[i].why, sizeof(seen[i].why), "it belongs to another cluster");
+	}
+	return changed;
+}
+
+uint32_t
+dbt__floor_of(const struct dbt__seen *seen, unsigned count)
+{
+	uint32_t floor = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		if (!seen[i].foreign)
+			floor = W_MAX(floor, seen[i].timeline);
+	return floor;
+}
+
+/* ---- what they are ---- */
+
 static enum dbt_role
 role_of(const struct dbt__seen *seen, const struct dbt__rules *rules, w_usec now)
 {
-	if (seen->refused)
+	if (seen->refused || seen->foreign)
 		return DBT_DOWN;
 	if (seen->answered == 0)
 		return seen->why[0] != '\0' ? DBT_DOWN : DBT_UNKNOWN;

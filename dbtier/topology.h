@@ -31,6 +31,8 @@ struct dbt__seen {
 	unsigned quorum;    /* primary: standbys that a commit waits for */
 	unsigned attached;  /* primary: standbys that may acknowledge */
 	bool draining;      /* primary: new transactions are read-only */
+	uint64_t system;    /* PostgreSQL's system identifier, 0: unknown */
+	bool foreign;       /* that of another cluster: it is none of ours; see dbt__systems_judge() */
 	bool led;           /* it was a primary, and has not streamed since; kept here */
 	uint64_t flushed[DBT_NODES_MAX]; /* of those: what they have flushed */
 	struct dbt__run run; /* timeline only for a replica */
@@ -50,6 +52,15 @@ struct dbt__rules {
 
 /* A replica that lost its stream serves reads for this much longer: streams are re-made. */
 #define DBT__STREAM_GRACE (3 * W_SEC)
+
+/*
+ * Who has another system identifier than most nodes is foreign: an address that leads to somebody else's
+ * PostgreSQL, which may well be a primary. Of as many on each side those of *known are ours, which is kept here
+ * from call to call. Returns whether it changed.
+ */
+bool dbt__systems_judge(struct dbt__seen *seen, unsigned count, uint64_t *known);
+/* The highest timeline of those that are ours. */
+uint32_t dbt__floor_of(const struct dbt__seen *seen, unsigned count);
 
 /* Standbys that have flushed what the gate asks for. */
 unsigned dbt__gate_passed(const struct dbt__seen *seen);

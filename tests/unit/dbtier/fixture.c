@@ -289,7 +289,7 @@ make_replica(struct fixture *fixture, unsigned node)
 }
 
 void
-fixture_start(struct fixture *fixture)
+fixture_start_alone(struct fixture *fixture)
 {
 	const char *tmp = getenv("TMPDIR");
 	const struct passwd *user = owner();
@@ -304,6 +304,12 @@ fixture_start(struct fixture *fixture)
 	for (unsigned i = 0; i < FIXTURE_NODES; i++)
 		fixture->ports[i] = fixture_port();
 	make_primary(fixture);
+}
+
+void
+fixture_start(struct fixture *fixture)
+{
+	fixture_start_alone(fixture);
 	for (unsigned i = 1; i < FIXTURE_NODES; i++)
 		make_replica(fixture, i);
 }
@@ -355,6 +361,8 @@ fixture_cluster(const struct fixture *fixture, const struct fixture_file *want)
 		if ((want->without & 1u << i) == 0)
 			fprintf(file, " - { name: db-%u, address: \"%s:%u\" }\n", i + 1,
 			    host_of(want, i), fixture->ports[i]);
+	if (want->stranger > 0)
+		fprintf(file, " - { name: stranger, address: \"127.0.0.1:%u\" }\n", want->stranger);
 	fclose(file);
 	if (w_cluster_load(path, &cluster, &fault) < 0)
 		die("cluster file", fault.text);

@@ -27,6 +27,7 @@ const char *fixture_missing(void);
 unsigned fixture_port(void);
 /* Exits with a message when it cannot: a broken fixture is no failed test. */
 void fixture_start(struct fixture *fixture);
+void fixture_start_alone(struct fixture *fixture); /* the primary, no replica */
 void fixture_stop(struct fixture *fixture);
 
 /* Waits until it answers; spawn does not. Threads: the main one, whose end ends PostgreSQL. */
@@ -44,6 +45,7 @@ const char *fixture_sql(struct fixture *fixture, unsigned node, const char *sql)
 #define FIXTURE_ALL ((1u << FIXTURE_NODES) - 1)
 struct fixture_file {
 	unsigned without;  /* bits of nodes that are not in it */
+	unsigned stranger; /* port of one more, 0: none */
 	unsigned moved;    /* a node + 1 that has another address, 0: none */
 	const char *extra; /* ", ..." for the server; NULL: nothing */
 	const char *more;  /* the same for the cluster */

@@ -129,6 +129,47 @@ replicas_within_the_limit_are_fit(void)
 	CU_ASSERT(topology.nodes[3].fit && topology.nodes[3].lag == 0);
 }
 
+static struct dbt__seen
+of_system(struct dbt__seen seen, uint64_t system)
+{
+	seen.system = system;
+	return seen;
+}
+
+static void
+most_nodes_say_whose_they_are(void)
+{
+	struct dbt__seen seen[] = { of_system(primary(9, 9000), 7), of_system(primary(1, 5000), 5),
+		of_system(replica(1, 5000), 5) };
+	struct dbt_topology topology;
+	uint64_t known = 0;
+	uint32_t floor = 0;
+
+	CU_ASSERT(dbt__systems_judge(seen, 3, &known) && known == 5);
+	CU_ASSERT(seen[0].foreign && !seen[1].foreign && !seen[2].foreign);
+	dbt__topology_make(seen, 3, &rules, NOW, &floor, &topology);
+	CU_ASSERT(topology.nodes[0].role == DBT_DOWN && topology.primary == 1 && floor == 1);
+	CU_ASSERT(dbt__floor_of(seen, 3) == 1 && topology.fit_replicas == 1);
+	/* of as many on each side those that were are */
+	seen[2].gone = true;
+	CU_ASSERT(!dbt__systems_judge(seen, 3, &known) && seen[0].foreign && !seen[1].foreign);
+	/* silence changes nothing, an unknown one is no stranger */
+	seen[1].refused = true;
+	seen[2] = of_system(replica(1, 5000), 0);
+	CU_ASSERT(!dbt__systems_judge(seen, 3, &known) && seen[0].foreign && !seen[2].foreign);
+	/* all have been made anew */
+	seen[1].system = seen[2].system = 7;
+	CU_ASSERT(dbt__systems_judge(seen, 3, &known) && known == 7);
+	CU_ASSERT(!seen[0].foreign && dbt__floor_of(seen, 3) == 9);
+	/* the first that is heard may be the stranger */
+	known = 0;
+	seen[0] = of_system(primary(9, 9000), 8);
+	seen[1] = seen[2] = of_system(replica(1, 5000), 0);
+	CU_ASSERT(dbt__systems_judge(seen, 3, &known) && known == 8);
+	seen[1].system = seen[2].system = 5;
+	CU_ASSERT(dbt__systems_judge(seen, 3, &known) && known == 5 && seen[0].foreign);
+}
+
 static void
 no_limit_takes_any(void)
 {
@@ -731,6 +772,7 @@ static CU_TestInfo parse_tests[] = {
 };
 static CU_TestInfo topology_tests[] = {
 	{ "replicas within the lag limit are fit", replicas_within_the_limit_are_fit },
+	{ "most nodes say whose they are", most_nodes_say_whose_they_are },
 	{ "a lag limit of 0 is none", no_limit_takes_any },
 	{ "a replica without a stream is unfit while there is a primary",
 	    a_replica_without_stream_is_unfit },

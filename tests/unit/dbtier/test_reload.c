@@ -443,6 +443,46 @@ metrics_of_a_removed_node_stand_still(void)
 	CU_ASSERT(node_value(DBT_NODE_ROLE, "db-3") == DBT_REPLICA);
 }
 
+/* ---- somebody else's ---- */
+
+static struct fixture other;
+
+static bool
+stranger_is_known(struct bench *b W_UNUSED)
+{
+	return node_of("stranger") != NULL && node_of("stranger")->timeline > 0;
+}
+
+static void
+add_a_stranger(void)
+{
+	uint64_t version;
+
+	take(file((struct fixture_file){ .stranger = other.ports[0] }));
+	CU_ASSERT(wait_until(stranger_is_known, 5 * W_SEC));
+	CU_ASSERT(node_of("stranger")->role == DBT_DOWN && all_fit(&bench));
+	version = dbt_topology_get(bench.dbt)->version;
+	w_fiber_sleep(300 * W_MSEC);
+	CU_ASSERT(dbt_topology_get(bench.dbt)->version > version);
+	CU_ASSERT(node_of("stranger")->role == DBT_DOWN && all_fit(&bench));
+	take(file((struct fixture_file){ .without = 0 }));
+}
+
+/* It is a primary that is further ahead. */
+static void
+another_clusters_primary_is_not_used(void)
+{
+	fixture_start_alone(&other);
+	(void)fixture_sql(&other, 0, "SELECT pg_switch_wal()");
+	(void)fixture_sql(&other, 0, "CREATE TABLE more AS SELECT generate_series(1, 200000)");
+	(void)fixture_sql(&other, 0, "SELECT pg_switch_wal()");
+	under_load(add_a_stranger);
+	CU_ASSERT(atoi(fixture_sql(&other, 0, "SELECT count(*) FROM pg_stat_activity WHERE"
+	    " application_name IN ('weir-read', 'weir-write')")) == 0);
+	fixture_stop(&other);
+	CU_ASSERT(bench_until(&bench, all_used, 5 * W_SEC));
+}
+
 /* ---- the table ---- */
 
 /* So many databases, and one more. */
@@ -614,6 +654,7 @@ static CU_TestInfo tests[] = {
 	{ "another address is another node", another_address_is_another_node },
 	{ "nothing changes by a bad file", nothing_changes_by_a_bad_file },
 	{ "metrics of a removed node stand still", metrics_of_a_removed_node_stand_still },
+	{ "another cluster's primary is not used", another_clusters_primary_is_not_used },
 	{ "a thousand reloads leave nothing behind", a_thousand_reloads_leave_nothing },
 	{ "the primary stays until there is another", the_primary_stays_until_there_is_another },
 	CU_TEST_INFO_NULL
