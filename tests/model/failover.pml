@@ -31,6 +31,7 @@
  * move: established  acknowledge(): the first entry of a timeline that a standby acknowledges
  * move: adopt        take_follow()
  * move: resume       take_resume()
+ * move: change       not modelled: the cohort stays; the simulation of tests/unit/dbtier/ searches it
  * move: heal         no step of its own: prepare while a leader is well
  * move: give up      no step of its own: prepare while another round is open
  *
