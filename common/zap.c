@@ -272,7 +272,11 @@ static void
 answer(struct w_zsock *zsock, const struct zap_request *req, bool ok, const char *user)
 {
 	struct w_view id = req->count > ZAP_REQUEST ? frame(req, ZAP_REQUEST) : W_VIEW("");
-	const struct w_view parts[] = {W_VIEW("1.0"), id, ok ? W_VIEW("200") : W_VIEW("400"),
+	/*
+	 * Who is in no cluster file that was read here may be in the next one. 400 would be final: libzmq's client
+	 * does not dial again after it.
+	 */
+	const struct w_view parts[] = {W_VIEW("1.0"), id, ok ? W_VIEW("200") : W_VIEW("300"),
 	    ok ? W_VIEW("OK") : W_VIEW("refused"), w_view_of(user), W_VIEW("")};
 
 	for (size_t i = 0; i < W_NELEM(parts); i++)
