@@ -164,6 +164,7 @@ dbt__agent_start(struct dbt_agent *agent, const char *upstream, struct w_fault *
 		return rc;
 	dbt__agent_unlock(agent);
 	snprintf(agent->conf_upstream, sizeof(agent->conf_upstream), "%s", upstream);
+	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", dbt__agent_cohort(agent));
 	agent->conf_drained = false;
 	pm->as_primary = !dbt__agent_is_standby(agent);
 	pm->started = w_now();
@@ -278,6 +279,7 @@ take_over(struct dbt_agent *agent, struct w_fault *fault)
 	promise.term = W_MAX(timeline, highest);
 	snprintf(promise.promoter, sizeof(promise.promoter), "none/0");
 	promise.stage = dbt__agent_is_standby(agent) ? DBT_FENCED : DBT_LEADING;
+	snprintf(promise.cohort.names, sizeof(promise.cohort.names), "%s", agent->configured);
 	w_log(W_INFO, "", "data-taken-over", "term=%u stage=%s", promise.term, dbt_stage_name(promise.stage));
 	return dbt__agent_promise(agent, &promise, fault);
 }
@@ -296,6 +298,18 @@ adopt(struct dbt_agent *agent)
 	w_log(W_INFO, "", "postgres-adopted", "pid=%lld", (long long)pm->pid);
 }
 
+/* A promise of a version that had the cohort from the cluster file. */
+static int
+complete(struct dbt_agent *agent, struct w_fault *fault)
+{
+	struct dbt_promise promise = agent->promise;
+
+	if (promise.term == 0 || promise.cohort.names[0] != '\0')
+		return W_OK;
+	snprintf(promise.cohort.names, sizeof(promise.cohort.names), "%s", agent->configured);
+	return dbt__agent_promise(agent, &promise, fault);
+}
+
 /* The promise, or what stands for it. Errors make an agent that does nothing but say so. */
 static void
 recall(struct dbt_agent *agent)
@@ -305,6 +319,8 @@ recall(struct dbt_agent *agent)
 
 	if (rc == -W_ENOTFOUND)
 		rc = dbt__agent_has_data(agent) ? take_over(agent, &fault) : W_OK;
+	else if (rc == W_OK)
+		rc = complete(agent, &fault);
 	if (rc < 0) {
 		agent->lost = true;
 		dbt__agent_trouble(agent, "promise", fault.text);
@@ -315,14 +331,25 @@ recall(struct dbt_agent *agent)
 }
 
 static int
+configured_of(const struct w_cluster *cluster, char ret[DBT_COHORT], struct w_fault *fault)
+{
+	struct dbt_members members;
+	int rc = dbt_cohort_format(cluster, ret);
+
+	if (rc == W_OK)
+		rc = dbt_cohort_parse(ret, &members);
+	return rc == W_OK ? rc : w_fail(fault, rc, "the cluster file has too many databases");
+}
+
+static int
 start_managing(struct dbt_agent *agent, struct w_fault *fault)
 {
 	int rc = dbt__agent_user(agent, fault);
 
 	if (rc == W_OK)
-		rc = dbt_cohort_format(agent->cluster, agent->cohort);
+		rc = configured_of(agent->cluster, agent->configured, fault);
 	if (rc < 0)
-		return fault->err != 0 ? rc : w_fail(fault, rc, "%s: too many databases", agent->name);
+		return rc;
 	agent->promise_path = w_xasprintf("%s.promise", agent->opt->data);
 	snprintf(agent->conf_upstream, sizeof(agent->conf_upstream), DBT_UNKNOWN);
 	agent->again.fire = dbt__agent_turn;
@@ -343,10 +370,12 @@ agent_prepare(struct w_node *node, struct w_fault *fault)
 
 	agent->magic = DBT_AGENT_MAGIC;
 	agent->node = node;
-	agent->cluster = node->cluster;
+	agent->shown = *node->cluster;
+	agent->cluster = &agent->shown;
 	agent->self = node->self;
-	agent->opt = &agent->self->opt.database;
-	agent->name = agent->self->name;
+	agent->own = node->self->opt.database;
+	agent->opt = &agent->own;
+	agent->name = node->self->name;
 	agent->observes = agent->opt->data[0] == '\0';
 	node->role = agent;
 	rc = agent_check(agent, fault);
@@ -355,6 +384,22 @@ agent_prepare(struct w_node *node, struct w_fault *fault)
 	if (rc < 0)
 		return rc;
 	agent->metrics = w_metrics_add(node->metrics, agent_metrics, AGENT_METRIC_COUNT);
+	return W_OK;
+}
+
+/* The checks that may fail; the rest waits until nobody on the thread pool looks at the one before. */
+static int
+agent_reload(struct w_node *node, struct w_fault *fault)
+{
+	struct dbt_agent *agent = w_typed(node->role, DBT_AGENT_MAGIC);
+	char configured[DBT_COHORT];
+	int rc = configured_of(node->cluster, configured, fault);
+
+	if (rc < 0)
+		return rc;
+	agent->reload = true;
+	if (!agent->observes)
+		dbt__agent_turn(agent);
 	return W_OK;
 }
 
@@ -503,6 +548,7 @@ const struct w_role_ops dbt_agent_role = {
 	.summary = "Database agent: makes, runs and watches one PostgreSQL.",
 	.prepare = agent_prepare,
 	.ready = agent_ready,
+	.reload = agent_reload,
 	.tick = agent_tick,
 	.report = agent_report,
 	.finish = agent_finish,

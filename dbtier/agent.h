@@ -104,10 +104,13 @@ struct agent_control {
 struct dbt_agent {
 	uint32_t magic;
 	struct w_node *node;
-	/* as the agent started: what is in force may not change in the middle of an election */
+	/* as of the last reload, but for what needs a restart: options of the cluster, and most of its own */
 	const struct w_cluster *cluster;
-	const struct w_member *self;
+	const struct w_member *self;           /* as the agent started */
 	const struct w_database_options *opt;
+	struct w_cluster shown;
+	struct w_database_options own;
+	bool reload; /* another one waits until the thread pool is back */
 	const char *name;
 	bool observes; /* there is no data directory of ours */
 	uid_t uid;     /* PostgreSQL's; the same as ours when we are not root */
@@ -118,7 +121,7 @@ struct dbt_agent {
 	struct dbt_promise promise;
 	char *promise_path;
 	bool lost; /* the promise cannot be read: nothing is done */
-	char cohort[DBT_COHORT];
+	char configured[DBT_COHORT]; /* the cluster file's cohort */
 	uint64_t first;     /* prepare: receive up to here first */
 	bool resume;        /* a leader may be started again */
 	bool draining;
@@ -132,6 +135,7 @@ struct dbt_agent {
 	bool fenced;        /* settled at look */
 	bool marked;
 	char conf_upstream[DBT_NAME]; /* what weir.conf says */
+	char conf_cohort[DBT_COHORT]; /* "": not known */
 	bool conf_drained;
 	int64_t read_only_from;
 	unsigned quiet;     /* looks in a row that saw no writer while draining */
@@ -179,6 +183,8 @@ int dbt__agent_control_start(struct dbt_agent *agent, struct w_fault *fault);
 void dbt__agent_control_stop(struct dbt_agent *agent);
 /* Send a status when something changed, when one is due, or when it must be. */
 void dbt__agent_tell(struct dbt_agent *agent, bool must);
+/* The cohort that is promised, and before anything is, the cluster file's. */
+const char *dbt__agent_cohort(const struct dbt_agent *agent);
 /* A promise that was changed. Errors: -W_EIO; then *promise is not the agent's. */
 int dbt__agent_promise(struct dbt_agent *agent, const struct dbt_promise *promise, struct w_fault *fault);
 
@@ -190,6 +196,8 @@ void dbt__agent_turn(void *arg);
 void dbt__agent_soon(struct dbt_agent *agent, w_usec wait);
 /* What hinders; NULL: nothing does. */
 void dbt__agent_trouble(struct dbt_agent *agent, const char *what, const char *why);
+/* Another cluster file: tell PostgreSQL what of it is its. The thread pool is idle. */
+void dbt__agent_reconfigure(struct dbt_agent *agent);
 /* Forget what was known of a PostgreSQL that runs no more. */
 void dbt__agent_forget(struct dbt_agent *agent);
 /* The loop is back from a piece. */
@@ -230,21 +238,30 @@ bool dbt__agent_is_standby(const struct dbt_agent *agent);
 int dbt__agent_commit(const struct dbt_agent *agent, struct w_fault *fault);
 /* A lock file that nobody holds. */
 void dbt__agent_unlock(const struct dbt_agent *agent);
-/* weir.conf: follow upstream ("": nobody), and take writes or not. Threads: any one at a time. */
-int dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const char *upstream, bool read_only,
+/* What of weir.conf changes: follow upstream ("": nobody), wait for a quorum of cohort, take writes or not. */
+struct agent_conf {
+	const char *upstream, *cohort;
+	bool read_only;
+};
+/* Threads: any one at a time. */
+int dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const struct agent_conf *conf,
     struct w_fault *fault);
 /* It was settled, in this term, that the data may follow the promised upstream as they are. */
 bool dbt__agent_has_turned(const struct dbt_agent *agent);
 /* The settings, access rules, certificate; dir is DATA or DATA.new. */
 int dbt__agent_write(const struct dbt_agent *agent, const char *dir, const char *upstream, struct w_fault *fault);
+/* Of these, access rules and certificate. */
+int dbt__agent_access(const struct dbt_agent *agent, const char *dir, struct w_fault *fault);
+/* Is there a database of that name to follow? */
+bool dbt__agent_knows(const struct dbt_agent *agent, const char *upstream);
 /* Password file for initdb (DATA.pw) and for replication (DATA.pgpass). */
 int dbt__agent_secrets(const struct dbt_agent *agent, struct w_fault *fault);
 /* Statements that give a new primary its database, roles and passwords; caller frees. */
 char *dbt__agent_bootstrap(const struct dbt_agent *agent, struct w_fault *fault);
 /* Statements for its database: what the agents' role may do; caller frees. */
 char *dbt__agent_grants(const struct dbt_agent *agent);
-/* What synchronous_standby_names must be; caller frees. */
-char *dbt__agent_quorum(const struct dbt_agent *agent);
+/* What synchronous_standby_names must be for that cohort; caller frees. */
+char *dbt__agent_quorum(const char *cohort);
 /* Connection string for PostgreSQL's own programs, of another node; caller frees. */
 char *dbt__agent_upstream(const struct dbt_agent *agent, const char *upstream, const char *application,
     struct w_fault *fault);

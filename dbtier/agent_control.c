@@ -51,7 +51,7 @@ fill_status(const struct dbt_agent *agent, struct dbt_status *status)
 
 	memset(status, 0, sizeof(*status));
 	snprintf(status->node, sizeof(status->node), "%s", agent->name);
-	snprintf(status->cohort, sizeof(status->cohort), "%s", agent->cohort);
+	snprintf(status->configured, sizeof(status->configured), "%s", agent->configured);
 	status->epoch = agent->control.epoch;
 	status->promise = agent->promise;
 	status->order = agent->control.order;
@@ -119,6 +119,14 @@ begin_anew(struct dbt_agent *agent, const struct dbt_promise *before)
 	dbt__agent_trouble(agent, NULL, NULL);
 }
 
+const char *
+dbt__agent_cohort(const struct dbt_agent *agent)
+{
+	const char *promised = agent->promise.cohort.names;
+
+	return promised[0] != '\0' ? promised : agent->configured;
+}
+
 int
 dbt__agent_promise(struct dbt_agent *agent, const struct dbt_promise *promise, struct w_fault *fault)
 {
@@ -128,6 +136,12 @@ dbt__agent_promise(struct dbt_agent *agent, const struct dbt_promise *promise, s
 	if (rc < 0)
 		return rc;
 	agent->promise = *promise;
+	/* PostgreSQL has to know whom a commit would wait for before anything is said of it */
+	if (strcmp(promise->cohort.names, before.cohort.names) != 0)
+		agent->fenced = false;
+	if (memcmp(&promise->cohort, &before.cohort, sizeof(before.cohort)) != 0)
+		w_log(W_INFO, "", "cohort", "is=%s edition=%u joint=%s", promise->cohort.names,
+		    promise->cohort.edition, promise->cohort.joint[0] != '\0' ? promise->cohort.joint : "none");
 	if (promise->term != before.term || promise->stage != before.stage)
 		w_log(W_INFO, "", "promised", "term=%u promoter=%s stage=%s upstream=%s", promise->term,
 		    promise->promoter, dbt_stage_name(promise->stage),
@@ -165,11 +179,8 @@ speaks_for(const char *promoter, const char *monitor)
 static bool
 may_follow(const struct dbt_agent *agent, const struct dbt_order *order)
 {
-	const struct w_member *member =
-	    w_cluster_find(agent->cluster, w_view_of(order->upstream));
-
 	return order->kind != DBT_FOLLOW ||
-	    (member != NULL && member->role == W_DATABASE && strcmp(member->name, agent->name) != 0);
+	    (dbt__agent_knows(agent, order->upstream) && strcmp(order->upstream, agent->name) != 0);
 }
 
 /* Of its WAL's end: what was seen, else what lies on disk; a history file comes before the WAL of its timeline. */
@@ -209,8 +220,10 @@ take_order(struct dbt_agent *agent, const struct dbt_order *order, char why[DBT_
 		snprintf(why, DBT_TEXT, "%.*s", DBT_TEXT - 1, agent->trouble);
 	else if (!may_follow(agent, order))
 		rc = -W_EDENIED, snprintf(why, DBT_TEXT, "%s cannot be followed from here", order->upstream);
+	else if (order->kind == DBT_INIT && strcmp(order->cohort.names, agent->configured) != 0)
+		rc = -W_EDENIED, snprintf(why, DBT_TEXT, "the cluster files differ in their databases or their quorum");
 	else
-		rc = dbt__promise_take(&promise, order, &standing, agent->cohort, why);
+		rc = dbt__promise_take(&promise, order, &standing, why);
 	if (rc == W_OK && memcmp(&promise, &agent->promise, sizeof(promise)) != 0) {
 		rc = dbt__agent_promise(agent, &promise, &fault);
 		if (rc < 0)

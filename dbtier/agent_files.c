@@ -242,18 +242,17 @@ add_setting(struct w_buf *out, const char *name, const char *value)
 
 /* ANY k of all names: the same list on every node, so that a new primary is born synchronous. */
 char *
-dbt__agent_quorum(const struct dbt_agent *agent)
+dbt__agent_quorum(const char *cohort)
 {
-	const struct w_cluster *cluster = agent->cluster;
 	W_AUTO(w_buf_fini) struct w_buf names = { 0 };
-	size_t count = w_cluster_count(cluster, W_DATABASE);
+	struct dbt_members members;
 
-	if (cluster->opt.quorum == 0 || count < 2)
+	/* what was promised, or configured, has been read before */
+	if (dbt_cohort_parse(cohort, &members) < 0 || members.quorum == 0)
 		return w_xstrdup("");
-	w_buf_printf(&names, "ANY %llu (", (unsigned long long)cluster->opt.quorum);
-	for (unsigned i = 0; i < count; i++)
-		w_buf_printf(&names, "%s\"%s\"", i > 0 ? ", " : "",
-		    w_cluster_nth(cluster, W_DATABASE, i)->name);
+	w_buf_printf(&names, "ANY %u (", members.quorum);
+	for (unsigned i = 0; i < members.count; i++)
+		w_buf_printf(&names, "%s\"%s\"", i > 0 ? ", " : "", members.names[i]);
 	w_buf_text(&names, ")");
 	return w_view_dup(w_buf_get(&names));
 }
@@ -357,14 +356,14 @@ dbt__agent_has_turned(const struct dbt_agent *agent)
 }
 
 int
-dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const char *upstream, bool read_only,
+dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const struct agent_conf *conf,
     struct w_fault *fault)
 {
 	W_AUTO(w_buf_fini) struct w_buf out = { 0 };
 	W_AUTO(w_free) char *path = w_xasprintf("%s/weir.conf", dir);
 	W_AUTO(w_free) char *hba = w_xasprintf("%s/weir_hba.conf", agent->opt->data);
-	W_AUTO(w_free) char *quorum = dbt__agent_quorum(agent);
-	W_AUTO(w_free) char *turned = turned_text(agent, upstream);
+	W_AUTO(w_free) char *quorum = dbt__agent_quorum(conf->cohort);
+	W_AUTO(w_free) char *turned = turned_text(agent, conf->upstream);
 	int rc;
 
 	w_buf_text(&out, turned);
@@ -384,7 +383,7 @@ dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const char *
 	add_setting(&out, "synchronous_standby_names", quorum);
 	if (agent->opt->certificate[0] != '\0')
 		w_buf_text(&out, "ssl = on\nssl_cert_file = 'weir.crt'\nssl_key_file = 'weir.key'\n");
-	rc = add_role_settings(agent, &out, upstream, read_only, fault);
+	rc = add_role_settings(agent, &out, conf->upstream, conf->read_only, fault);
 	return rc < 0 ? rc : replace_file(agent, path, w_buf_get(&out), false, fault);
 }
 
@@ -417,7 +416,7 @@ write_hba(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
 	char host[256];
 	unsigned port;
 
-	w_buf_text(&out, "# Written by weir-dbnode at every start from the cluster file's nodes.\n");
+	w_buf_text(&out, "# Written by weir-dbnode at every start and reload from the cluster file's nodes.\n");
 	w_buf_text(&seen, " ");
 	for (size_t i = 0; i < cluster->member_count; i++) {
 		const struct w_member *member = &cluster->members[i];
@@ -453,19 +452,34 @@ dbt__agent_standby(const struct dbt_agent *agent, const char *dir, bool standby,
 }
 
 int
-dbt__agent_write(const struct dbt_agent *agent, const char *dir, const char *upstream, struct w_fault *fault)
+dbt__agent_access(const struct dbt_agent *agent, const char *dir, struct w_fault *fault)
 {
 	W_AUTO(w_free) char *crt = w_xasprintf("%s/weir.crt", dir);
 	W_AUTO(w_free) char *key = w_xasprintf("%s/weir.key", dir);
-	int rc = dbt__agent_settings(agent, dir, upstream, false, fault);
+	int rc = write_hba(agent, dir, fault);
 
-	if (rc == W_OK)
-		rc = write_hba(agent, dir, fault);
 	if (rc == W_OK && agent->opt->certificate[0] != '\0')
 		rc = copy_file(agent, agent->opt->certificate, crt, fault);
 	if (rc == W_OK && agent->opt->certificate[0] != '\0')
 		rc = copy_file(agent, agent->opt->certificate_key, key, fault);
 	return rc;
+}
+
+int
+dbt__agent_write(const struct dbt_agent *agent, const char *dir, const char *upstream, struct w_fault *fault)
+{
+	const struct agent_conf conf = { .upstream = upstream, .cohort = dbt__agent_cohort(agent) };
+	int rc = dbt__agent_settings(agent, dir, &conf, fault);
+
+	return rc < 0 ? rc : dbt__agent_access(agent, dir, fault);
+}
+
+bool
+dbt__agent_knows(const struct dbt_agent *agent, const char *upstream)
+{
+	const struct w_member *member = w_cluster_find(agent->cluster, w_view_of(upstream));
+
+	return member != NULL && member->role == W_DATABASE;
 }
 
 int

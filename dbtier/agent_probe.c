@@ -46,7 +46,7 @@ probe_connect(struct dbt_agent *agent)
 {
 	struct w_fault fault = { 0 };
 	W_AUTO(w_free) char *conninfo =
-	    dbt_conninfo(agent->node->cluster, agent->node->self, "agent", &fault);
+	    dbt_conninfo(agent->cluster, agent->self, "agent", &fault);
 
 	if (agent->conn != NULL && PQstatus(agent->conn) == CONNECTION_OK)
 		return true;

@@ -182,8 +182,9 @@ do_start_fenced(struct dbt_agent *agent)
 		dbt__agent_trouble(agent, "starting", fault.text);
 		return NULL;
 	}
-	return start(agent, agent->promise.stage == DBT_FOLLOWING && agent->rejoin == VERDICT_TURN ?
-	    agent->promise.upstream : "");
+	/* one that the cluster file does not name any more cannot be followed, but an election may still come */
+	return start(agent, agent->promise.stage == DBT_FOLLOWING && agent->rejoin == VERDICT_TURN &&
+	    dbt__agent_knows(agent, agent->promise.upstream) ? agent->promise.upstream : "");
 }
 
 static bool
@@ -288,6 +289,7 @@ do_fence(struct dbt_agent *agent)
 		return "fencing";
 	agent->piece.lsn = agent->promise.stage == DBT_FENCED ? agent->first : 0;
 	agent->conf_upstream[0] = '\0';
+	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", dbt__agent_cohort(agent));
 	return piece(agent, PIECE_FENCE, "fencing");
 }
 
@@ -310,13 +312,15 @@ ask(struct dbt_agent *agent, const char *busy)
 static void
 configure(struct dbt_agent *agent, const char *upstream, bool read_only)
 {
+	const struct agent_conf conf = { upstream, dbt__agent_cohort(agent), read_only };
 	struct w_fault fault = { 0 };
 
-	if (dbt__agent_settings(agent, agent->opt->data, upstream, read_only, &fault) < 0) {
+	if (dbt__agent_settings(agent, agent->opt->data, &conf, &fault) < 0) {
 		dbt__agent_trouble(agent, "settings", fault.text);
 		return;
 	}
 	snprintf(agent->conf_upstream, sizeof(agent->conf_upstream), "%s", upstream);
+	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", conf.cohort);
 	agent->conf_drained = read_only;
 	agent->fenced = false;
 	dbt__agent_reload(agent);
@@ -343,6 +347,27 @@ end_stuck_receiver(struct dbt_agent *agent, w_usec now)
 	agent->receiver_since = now;
 }
 
+void
+dbt__agent_reconfigure(struct dbt_agent *agent)
+{
+	struct w_fault fault = { 0 };
+	char upstream[DBT_NAME];
+	bool fenced = agent->fenced;
+
+	/* what does not run has all written at its start */
+	if (agent->pm.pid == 0 || agent->lost)
+		return;
+	if (dbt__agent_access(agent, agent->opt->data, &fault) < 0)
+		dbt__agent_trouble(agent, "access rules", fault.text);
+	/* what an earlier agent wrote is written again anyway, and who is not in the file any more is left as it is */
+	memcpy(upstream, agent->conf_upstream, sizeof(upstream));
+	if (strcmp(upstream, DBT_UNKNOWN) != 0 && (upstream[0] == '\0' || dbt__agent_knows(agent, upstream)))
+		configure(agent, upstream, agent->conf_drained);
+	else
+		dbt__agent_reload(agent);
+	agent->fenced = fenced;
+}
+
 static const char *
 do_follow(struct dbt_agent *agent)
 {
@@ -357,6 +382,8 @@ do_follow(struct dbt_agent *agent)
 	if (strcmp(agent->conf_upstream, agent->promise.upstream) != 0 && !agent->piece.running) {
 		configure(agent, agent->promise.upstream, false);
 		agent->unstreamed = now;
+	} else if (strcmp(agent->conf_cohort, dbt__agent_cohort(agent)) != 0 && !agent->piece.running) {
+		configure(agent, agent->promise.upstream, false);
 	}
 	end_stuck_receiver(agent, now);
 	if (agent->look.streaming) {
@@ -502,12 +529,28 @@ end_promote(struct dbt_agent *agent)
 		    agent->look.timeline, (long long)(w_now() - agent->piece.started));
 }
 
+/* A commit has its quorum in the new cohort: from now on that one counts alone. */
+static void
+settle(struct dbt_agent *agent)
+{
+	struct dbt_promise promise = agent->promise;
+	struct w_fault fault = { 0 };
+
+	if (!dbt__promise_settle(&promise) || dbt__agent_promise(agent, &promise, &fault) == W_OK)
+		return;
+	agent->marked = false;
+	dbt__agent_trouble(agent, "promise", fault.text);
+}
+
 static void
 end_mark(struct dbt_agent *agent)
 {
 	int rc = agent->piece.rc;
 
-	agent->marked = rc == W_OK && agent->piece.term == agent->promise.term;
+	agent->marked = rc == W_OK && agent->piece.term == agent->promise.term &&
+	    agent->promise.stage == DBT_LEADING;
+	if (agent->marked)
+		settle(agent);
 	if (agent->marked)
 		dbt__agent_trouble(agent, NULL, NULL);
 	else if (rc < 0 && rc != -W_ETIMEOUT)
@@ -591,6 +634,23 @@ look_when_due(struct dbt_agent *agent)
 	dbt__agent_piece_start(agent, PIECE_LOOK);
 }
 
+/* Nobody looks at the cluster file of before any more. */
+static void
+reload_when_idle(struct dbt_agent *agent)
+{
+	const struct w_node *node = agent->node;
+
+	if (!agent->reload || agent->piece.running || agent->probing)
+		return;
+	agent->reload = false;
+	agent->shown.members = node->cluster->members;
+	agent->shown.member_count = node->cluster->member_count;
+	agent->own.certificate = node->self->opt.database.certificate;
+	agent->own.certificate_key = node->self->opt.database.certificate_key;
+	(void)dbt_cohort_format(node->cluster, agent->configured);
+	dbt__agent_reconfigure(agent);
+}
+
 void
 dbt__agent_turn(void *arg)
 {
@@ -600,6 +660,7 @@ dbt__agent_turn(void *arg)
 		return;
 	dbt__agent_soon(agent, is_hurried(agent) ? HURRY : TURN_EVERY);
 	dbt__agent_watch(agent);
+	reload_when_idle(agent);
 	if (!agent->lost && agent->maker.recipe == NULL)
 		agent->busy = steps[agent->promise.stage][see(agent)](agent);
 	look_when_due(agent);

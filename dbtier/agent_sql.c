@@ -13,6 +13,7 @@
 
 #define LOOK_MOST (500 * W_MSEC) /* an answer that takes longer is none */
 #define POLL_EVERY (2 * W_MSEC)
+#define NAMED_MOST (300 * W_MSEC)   /* for synchronous_standby_names to be in force */
 #define FENCE_MOST (2 * W_SEC)
 #define RECEIVE_MOST (500 * W_MSEC)  /* for what a target of a switchover waits for */
 #define RECEIVER_MOST (100 * W_MSEC) /* a walreceiver that has not gone by then is terminated */
@@ -280,7 +281,7 @@ look_text(const struct dbt_agent *agent)
 static void
 judge_values(const struct dbt_agent *agent, const PGresult *result, struct agent_look *look)
 {
-	W_AUTO(w_free) char *names = dbt__agent_quorum(agent);
+	W_AUTO(w_free) char *names = dbt__agent_quorum(agent->piece.cohort);
 	const char *commit = PQgetvalue(result, 0, L_COMMIT);
 	const struct {
 		const char *name, *is, *wanted;
@@ -323,14 +324,17 @@ judge_sources(struct dbt_agent *agent, struct agent_look *look, w_usec deadline)
 }
 
 static void
-read_look(const PGresult *result, struct agent_look *look)
+read_look(const struct dbt_agent *agent, const PGresult *result, struct agent_look *look)
 {
+	W_AUTO(w_free) char *names = dbt__agent_quorum(agent->piece.cohort);
+
 	look->recovery = truth(result, L_RECOVERY);
 	look->receivers = (unsigned)number(result, L_RECEIVERS);
 	look->receiver = (int)number(result, L_RECEIVER);
 	look->startup = (int)number(result, L_STARTUP);
 	look->at_end = truth(result, L_WAITS);
 	look->alone = truth(result, L_ALONE);
+	look->named = strcmp(PQgetvalue(result, 0, L_NAMES), names) == 0;
 	look->streaming = truth(result, L_STREAMING);
 	look->heard_ms = strtoll(PQgetvalue(result, 0, L_HEARD), NULL, 10);
 	look->attached = (unsigned)number(result, L_ATTACHED);
@@ -371,7 +375,7 @@ look_now(struct dbt_agent *agent, w_usec deadline, struct agent_look *ret)
 	if (rc == W_OK && (PQntuples(result) != 1 || PQnfields(result) != L_COUNT))
 		rc = sql_failed(why, -W_EPROTO, "look", "an answer of another form");
 	if (rc == W_OK) {
-		read_look(result, &look);
+		read_look(agent, result, &look);
 		rc = identify(&agent->conns.look, deadline, &look, why);
 	}
 	if (rc == W_OK && agent->piece.judge) {
@@ -428,6 +432,8 @@ receive_first(struct dbt_agent *agent)
  * Whether nothing moves any more. The startup process has seen the new settings when its SIGHUP
  * is no longer pending and it waits, asking nobody. It may have been just about to ask for a walreceiver
  * as the signal came: that one is seen, or the next look finds it waiting for it. So it takes two.
+ * Whom its commits will wait for as a primary must be in force, too; where somebody else has set that, it never
+ * will be, which is told as broken settings.
  */
 static bool
 is_still(const struct agent_look *look, const struct agent_look *before)
@@ -450,7 +456,7 @@ await_still(struct dbt_agent *agent)
 
 		if (!look->recovery)
 			return sql_failed(piece->why, -W_ECONFLICT, "fence", "it is no standby");
-		if (is_still(look, &before))
+		if (is_still(look, &before) && (look->named || w_now() > began + NAMED_MOST))
 			return W_OK;
 		if (w_now() > until)
 			return sql_failed(piece->why, -W_EAGAIN, "fence",
@@ -471,7 +477,9 @@ piece_fence(struct dbt_agent *agent)
 
 	piece->rc = receive_first(agent);
 	if (piece->rc == W_OK) {
-		piece->rc = dbt__agent_settings(agent, agent->opt->data, "", false, &fault);
+		const struct agent_conf conf = { .upstream = "", .cohort = piece->cohort };
+
+		piece->rc = dbt__agent_settings(agent, agent->opt->data, &conf, &fault);
 		if (piece->rc < 0)
 			sql_failed(piece->why, piece->rc, "fence", fault.text);
 	}
@@ -759,6 +767,7 @@ dbt__agent_piece_start(struct dbt_agent *agent, enum agent_piece_kind kind)
 	piece->kind = kind;
 	piece->pid = agent->pm.pid;
 	piece->term = agent->promise.term;
+	snprintf(piece->cohort, sizeof(piece->cohort), "%s", dbt__agent_cohort(agent));
 	piece->started = w_now();
 	piece->rc = W_OK;
 	piece->why[0] = '\0';

@@ -35,6 +35,7 @@ struct agent_look {
 	int startup;        /* pid of the startup process */
 	bool at_end;        /* it waits for more WAL than there is, and asks nobody */
 	bool alone;         /* primary_conninfo is empty */
+	bool named;         /* synchronous_standby_names is the promised cohort's */
 	bool streaming;
 	int64_t heard_ms;
 	unsigned attached;
@@ -53,6 +54,7 @@ struct agent_piece {
 	/* in */
 	int64_t pid; /* of the postmaster */
 	uint32_t term;
+	char cohort[DBT_COHORT]; /* promised */
 	uint64_t lsn;          /* fence: receive up to here first; ask: our own position */
 	uint32_t timeline;     /* ask: our own */
 	char system[32];       /* ask: our own */

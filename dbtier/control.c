@@ -71,7 +71,10 @@ static const struct field status_fields[] = {
 	STATUS_TEXT(TEXT, "node", node),
 	{ "epoch",     I64,  AT(dbt_status, epoch), 0, NULL },
 	{ "seq",       I64,  AT(dbt_status, seq), 0, NULL },
-	STATUS_TEXT(TEXT, "cohort", cohort),
+	STATUS_TEXT(TEXT, "configured", configured),
+	STATUS_TEXT(TEXT, "cohort", promise.cohort.names),
+	STATUS_TEXT(TEXT, "joint", promise.cohort.joint),
+	{ "edition",   U32,  AT(dbt_status, promise.cohort.edition), 0, NULL },
 	{ "term",      U32,  AT(dbt_status, promise.term), 0, NULL },
 	STATUS_TEXT(TEXT, "promoter", promise.promoter),
 	{ "stage",     WORD, AT(dbt_status, promise.stage), DBT_STAGE_COUNT, stage_names },
@@ -103,7 +106,9 @@ static const struct field order_fields[] = {
 	{ "id",     I64,  AT(dbt_order, id), 0, NULL },
 	{ "term",   U32,  AT(dbt_order, term), 0, NULL },
 	ORDER_TEXT("promoter", promoter),
-	ORDER_TEXT("cohort", cohort),
+	ORDER_TEXT("cohort", cohort.names),
+	ORDER_TEXT("joint", cohort.joint),
+	{ "edition", U32, AT(dbt_order, cohort.edition), 0, NULL },
 	ORDER_TEXT("upstream", upstream),
 	{ "timeline", U32, AT(dbt_order, timeline), 0, NULL },
 	{ "lsn",    U64,  AT(dbt_order, lsn), 0, NULL },
@@ -387,4 +392,71 @@ dbt_cohort_format(const struct w_cluster *cluster, char ret[DBT_COHORT])
 	memcpy(ret, text.ptr, text.len);
 	ret[text.len] = '\0';
 	return W_OK;
+}
+
+/* As the cluster file allows them: they come into PostgreSQL's settings. */
+static bool
+is_name(struct w_view name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.ptr[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
+			return false;
+	}
+	return name.len > 0;
+}
+
+static bool
+has_member(const struct dbt_members *members, struct w_view name)
+{
+	for (unsigned i = 0; i < members->count; i++) {
+		if (w_view_eq(name, w_view_of(members->names[i])))
+			return true;
+	}
+	return false;
+}
+
+int
+dbt_cohort_parse(const char *text, struct dbt_members *ret)
+{
+	struct dbt_members members = { 0 };
+	struct w_view rest = w_view_of(text);
+	size_t slash = w_view_find(rest, '/');
+	struct w_view names = w_view_sub(rest, 0, slash);
+	uint64_t quorum;
+
+	if (slash == 0 || slash >= rest.len ||
+	    w_view_u64(w_view_sub(rest, slash + 1, rest.len), DBT_NODES_MAX, &quorum) < 0)
+		return -W_EINVAL;
+	for (struct w_view name; w_view_split(&names, ',', &name);) {
+		if (members.count == DBT_NODES_MAX)
+			return -W_ETOOBIG;
+		if (!is_name(name) || has_member(&members, name) ||
+		    w_view_copy(name, members.names[members.count++], DBT_NAME) < 0)
+			return -W_EINVAL;
+	}
+	if (quorum >= members.count)
+		return -W_EINVAL;
+	members.quorum = (unsigned)quorum;
+	*ret = members;
+	return W_OK;
+}
+
+unsigned
+dbt_members_needed(const struct dbt_members *members)
+{
+	return W_MAX(members->count / 2 + 1, members->count - members->quorum);
+}
+
+const char *
+dbt_cohort_base(const struct dbt_cohort *cohort)
+{
+	return cohort->joint[0] != '\0' ? cohort->joint : cohort->names;
+}
+
+uint32_t
+dbt_cohort_base_edition(const struct dbt_cohort *cohort)
+{
+	return cohort->joint[0] != '\0' && cohort->edition > 0 ? cohort->edition - 1 : cohort->edition;
 }

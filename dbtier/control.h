@@ -15,11 +15,24 @@
 #define DBT_CONTROL_MAX ((size_t)64 << 10) /* bytes of a message */
 #define DBT_NAME 64                        /* of a node, NUL included */
 #define DBT_PROMOTER 96                    /* NAME/EPOCH, NUL included */
-#define DBT_COHORT 2048                    /* "db-1,db-2,db-3/1", NUL included */
+#define DBT_COHORT 2048                    /* names of a cohort and its quorum, NUL included */
 #define DBT_TEXT 256                       /* for people */
 
 enum dbt_stage { DBT_EMPTY, DBT_FENCED, DBT_FOLLOWING, DBT_LEADING, DBT_STAGE_COUNT };
 const char *dbt_stage_name(enum dbt_stage stage); /* "empty", ... */
+
+/* Who counts in a term; section 8.1. A zeroed one is that of an agent that never agreed to anything. */
+struct dbt_cohort {
+	char names[DBT_COHORT]; /* "db-1,db-2,db-3/1" */
+	char joint[DBT_COHORT]; /* the one before, until the change is known to be established; "": it is final */
+	uint32_t edition;       /* changes that led to it */
+};
+
+/* The meaning of a cohort's text. */
+struct dbt_members {
+	unsigned count, quorum;
+	char names[DBT_NODES_MAX][DBT_NAME];
+};
 
 /* What an agent has agreed to; section 4. A zeroed one is that of an agent that never agreed to anything. */
 struct dbt_promise {
@@ -27,6 +40,7 @@ struct dbt_promise {
 	char promoter[DBT_PROMOTER];
 	enum dbt_stage stage;
 	char upstream[DBT_NAME];
+	struct dbt_cohort cohort;
 	bool made;
 	bool paused;
 	int64_t stamp; /* microseconds since 1970 */
@@ -38,7 +52,7 @@ const char *dbt_postgres_name(enum dbt_postgres postgres); /* "none", ... */
 struct dbt_status {
 	char node[DBT_NAME];
 	int64_t epoch, seq;
-	char cohort[DBT_COHORT];
+	char configured[DBT_COHORT]; /* the cluster file's cohort */
 	struct dbt_promise promise;
 	int64_t order; /* id */
 	char refused[DBT_TEXT], busy[DBT_NAME], trouble[DBT_TEXT], ended[DBT_TEXT], broken[DBT_TEXT]; /* "": null */
@@ -62,7 +76,7 @@ struct dbt_order {
 	int64_t id;
 	uint32_t term;
 	char promoter[DBT_PROMOTER];
-	char cohort[DBT_COHORT];
+	struct dbt_cohort cohort;
 	char upstream[DBT_NAME];
 	uint32_t timeline; /* follow: with lsn, where the upstream was when it was elected; 0: not told */
 	uint64_t lsn;
@@ -103,5 +117,12 @@ void dbt_control_type(struct w_view json, char ret[16]);
 
 /* The cohort of a cluster file as messages write it. Errors: -W_ETOOBIG */
 int dbt_cohort_format(const struct w_cluster *cluster, char ret[DBT_COHORT]);
+/* Errors: -W_EINVAL no cohort, or one whose quorum its nodes could not make; -W_ETOOBIG too many nodes */
+int dbt_cohort_parse(const char *text, struct dbt_members *ret);
+/* How many of its members must answer in an election; section 6. */
+unsigned dbt_members_needed(const struct dbt_members *members);
+/* The cohort that the change began from, and without a change the cohort itself. */
+const char *dbt_cohort_base(const struct dbt_cohort *cohort);
+uint32_t dbt_cohort_base_edition(const struct dbt_cohort *cohort);
 
 #endif

@@ -34,6 +34,7 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/promise.h \
 	%D%/promoter.c \
 	%D%/promoter.h \
+	%D%/promoter_cohort.c \
 	%D%/promoter_evidence.c \
 	%D%/promoter_inner.h \
 	%D%/promoter_moves.c \

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define PROMISE_FILE_MAX 4096 /* bytes; what is longer was not written by us */
+#define PROMISE_FILE_MAX 8192 /* bytes; what is longer was not written by us */
 #define TIMELINES_MISSING 65536 /* files made at once, at most: more is no gap but a mistake */
 #define RESERVED "# reserved by Weir\n"
 
@@ -52,6 +52,81 @@ is_leading(const struct asked *asked)
 	return is_same_term(asked) && asked->promise->stage == DBT_LEADING;
 }
 
+/* ---- cohorts: section 8.1 ---- */
+
+const char *
+dbt__promise_covered(const struct dbt_promise *promise, const struct dbt_cohort *by)
+{
+	const struct dbt_cohort *own = &promise->cohort;
+	uint32_t theirs = dbt_cohort_base_edition(by), ours = dbt_cohort_base_edition(own);
+
+	if (promise->term == 0 || theirs > ours)
+		return NULL;
+	if (theirs < ours)
+		return "a later cohort is promised";
+	if (strcmp(dbt_cohort_base(by), dbt_cohort_base(own)) != 0)
+		return "another cohort is promised";
+	/* That change may have been elected by others: whoever does not ask its cohort, too, could miss it. */
+	if (own->joint[0] != '\0' && (by->joint[0] == '\0' || strcmp(by->names, own->names) != 0))
+		return "a change of the cohort is promised";
+	return NULL;
+}
+
+/* It follows whom a quorum of all that was before has elected; only what that has not seen speaks against it. */
+static const char *
+follow_covered(const struct dbt_promise *promise, const struct dbt_cohort *by)
+{
+	const struct dbt_cohort *own = &promise->cohort;
+	bool known = by->edition == own->edition && strcmp(by->names, own->names) == 0;
+
+	if (promise->term == 0 || known ||
+	    dbt_cohort_base_edition(by) >= dbt_cohort_base_edition(own))
+		return NULL;
+	return "a later cohort is promised";
+}
+
+static bool
+is_own_cohort(const struct asked *asked)
+{
+	return asked->order->cohort.edition == asked->promise->cohort.edition &&
+	    strcmp(asked->order->cohort.names, asked->promise->cohort.names) == 0;
+}
+
+/* What is final stays so: an order may be older than the news. */
+static void
+accept_cohort(struct dbt_promise *promise, const struct dbt_cohort *by)
+{
+	struct dbt_cohort *own = &promise->cohort;
+
+	if (own->names[0] != '\0' && own->joint[0] == '\0' && own->edition == by->edition &&
+	    strcmp(own->names, by->names) == 0)
+		return;
+	*own = *by;
+}
+
+bool
+dbt__promise_settle(struct dbt_promise *promise)
+{
+	if (promise->cohort.joint[0] == '\0')
+		return false;
+	memset(promise->cohort.joint, 0, sizeof(promise->cohort.joint));
+	return true;
+}
+
+/* It makes sense. It comes from outside. */
+static bool
+is_cohort(const struct dbt_cohort *cohort)
+{
+	struct dbt_members members;
+
+	if (dbt_cohort_parse(cohort->names, &members) < 0)
+		return false;
+	return cohort->joint[0] == '\0' ||
+	    (cohort->edition > 0 && dbt_cohort_parse(cohort->joint, &members) == W_OK);
+}
+
+/* ---- what must hold ---- */
+
 static const char *
 may_init(const struct asked *asked)
 {
@@ -70,8 +145,10 @@ may_prepare(const struct asked *asked)
 {
 	enum dbt_stage stage = asked->promise->stage;
 
+	if (is_newer(asked) && asked->order->term <= asked->standing->timeline)
+		return "its WAL is of this term or a later one";
 	if (is_newer(asked))
-		return asked->order->term > asked->standing->timeline ? NULL : "its WAL is of this term or a later one";
+		return dbt__promise_covered(asked->promise, &asked->order->cohort);
 	if (!is_same_proposal(asked))
 		return "this term or a higher one is promised to somebody else";
 	return stage == DBT_FENCED || stage == DBT_EMPTY ? NULL : "this term's election is over";
@@ -85,11 +162,11 @@ may_follow(const struct asked *asked)
 	/* it acknowledges what a later leader writes, and must not be taken away from that one */
 	if (asked->order->term < asked->standing->timeline)
 		return "its WAL is of a later term";
-	if (is_newer(asked))
-		return NULL;
-	if (!is_same_term(asked))
+	if (asked->order->term < asked->promise->term)
 		return "a higher term is promised";
-	return is_leading(asked) ? "it leads this term" : NULL;
+	if (is_leading(asked))
+		return "it leads this term";
+	return follow_covered(asked->promise, &asked->order->cohort);
 }
 
 static const char *
@@ -97,6 +174,8 @@ may_promote(const struct asked *asked)
 {
 	if (!is_same_proposal(asked))
 		return "this term is not promised to this promoter";
+	if (!is_own_cohort(asked))
+		return "another cohort is promised";
 	if (is_leading(asked))
 		return NULL;
 	if (asked->promise->stage != DBT_FENCED || !asked->standing->has_data)
@@ -111,13 +190,17 @@ may_resume(const struct asked *asked)
 {
 	if (!is_leading(asked))
 		return "it does not lead this term";
+	if (!is_own_cohort(asked))
+		return "another cohort is promised";
 	return asked->standing->running ? "PostgreSQL runs" : NULL;
 }
 
 static const char *
 may_drain(const struct asked *asked)
 {
-	return is_leading(asked) ? NULL : "it does not lead this term";
+	if (!is_leading(asked))
+		return "it does not lead this term";
+	return is_own_cohort(asked) ? NULL : "another cohort is promised";
 }
 
 static const char *
@@ -136,6 +219,7 @@ may_pause(const struct asked *asked)
 static void
 accept_term(struct dbt_promise *promise, const struct dbt_order *order)
 {
+	accept_cohort(promise, &order->cohort);
 	if (order->term == promise->term)
 		return;
 	promise->term = order->term;
@@ -211,15 +295,15 @@ static const struct {
 
 int
 dbt__promise_take(struct dbt_promise *promise, const struct dbt_order *order,
-    const struct dbt__standing *standing, const char *cohort, char why[DBT_TEXT])
+    const struct dbt__standing *standing, char why[DBT_TEXT])
 {
 	const struct asked asked = { promise, order, standing };
 	const char *not;
 
-	if (strcmp(order->cohort, cohort) != 0)
-		not = "the cluster files differ in their databases or their quorum";
-	else if (order->term == 0 && order->kind != DBT_PAUSE)
+	if (order->term == 0 && order->kind != DBT_PAUSE)
 		not = "there is no term 0";
+	else if (order->kind != DBT_PAUSE && !is_cohort(&order->cohort))
+		not = "its cohort makes no sense";
 	else
 		not = orders[order->kind].may(&asked);
 	if (not != NULL) {
@@ -234,26 +318,32 @@ dbt__promise_take(struct dbt_promise *promise, const struct dbt_order *order,
 
 /* ---- the file's text ---- */
 
-enum { KEY_TERM, KEY_PROMOTER, KEY_STAGE, KEY_UPSTREAM, KEY_MADE, KEY_PAUSED, KEY_STAMP, KEY_COUNT };
+enum { KEY_TERM, KEY_PROMOTER, KEY_STAGE, KEY_UPSTREAM, KEY_MADE, KEY_PAUSED, KEY_STAMP, KEY_COHORT, KEY_JOINT,
+	KEY_EDITION, KEY_COUNT };
 static const char *const keys[KEY_COUNT] = { "term", "promoter", "stage", "upstream", "made", "paused",
-	"stamp" };
+	"stamp", "cohort", "joint", "edition" };
+/* Files of older versions have no cohort. */
+#define KEYS(count) ((1u << (count)) - 1)
 
 void
 dbt__promise_format(const struct dbt_promise *promise, struct w_buf *out)
 {
+	/* first, so that a file that is cut off is none of an older version */
+	w_buf_printf(out, "cohort=%s\njoint=%s\nedition=%u\n", promise->cohort.names, promise->cohort.joint,
+	    promise->cohort.edition);
 	w_buf_printf(out, "term=%u\npromoter=%s\nstage=%s\nupstream=%s\nmade=%d\npaused=%d\nstamp=%lld\n",
 	    promise->term, promise->promoter, dbt_stage_name(promise->stage), promise->upstream,
 	    promise->made, promise->paused, (long long)promise->stamp);
 }
 
 static int
-read_term(struct w_view value, struct dbt_promise *ret)
+read_u32(struct w_view value, uint32_t *ret)
 {
 	uint64_t number;
 	int rc = w_view_u64(value, UINT32_MAX, &number);
 
 	if (rc == W_OK)
-		ret->term = (uint32_t)number;
+		*ret = (uint32_t)number;
 	return rc;
 }
 
@@ -285,7 +375,7 @@ read_value(unsigned key, struct w_view value, struct dbt_promise *ret)
 {
 	switch (key) {
 	case KEY_TERM:
-		return read_term(value, ret);
+		return read_u32(value, &ret->term);
 	case KEY_PROMOTER:
 		return w_view_copy(value, ret->promoter, sizeof(ret->promoter));
 	case KEY_STAGE:
@@ -296,6 +386,12 @@ read_value(unsigned key, struct w_view value, struct dbt_promise *ret)
 		return read_flag(value, &ret->made);
 	case KEY_PAUSED:
 		return read_flag(value, &ret->paused);
+	case KEY_COHORT:
+		return w_view_copy(value, ret->cohort.names, sizeof(ret->cohort.names));
+	case KEY_JOINT:
+		return w_view_copy(value, ret->cohort.joint, sizeof(ret->cohort.joint));
+	case KEY_EDITION:
+		return read_u32(value, &ret->cohort.edition);
 	default:
 		return w_view_i64(value, &ret->stamp);
 	}
@@ -330,6 +426,9 @@ contradiction(const struct dbt_promise *promise)
 		return "an upstream is of stage following, and only of that";
 	if (promise->made && promise->stage != DBT_LEADING)
 		return "made is of stage leading only";
+	if (promise->cohort.names[0] == '\0' ? promise->cohort.joint[0] != '\0' || promise->cohort.edition != 0 :
+	    !is_cohort(&promise->cohort))
+		return "its cohort makes no sense";
 	return NULL;
 }
 
@@ -349,7 +448,7 @@ dbt__promise_parse(struct w_view text, struct dbt_promise *ret, struct w_fault *
 			return w_fail(fault, -W_EINVAL, "line %u of the promise makes no sense: %.*s", number,
 			    (int)W_MIN(line.len, (size_t)100), line.ptr);
 	}
-	if (seen != (1u << KEY_COUNT) - 1)
+	if (seen != KEYS(KEY_COUNT) && seen != KEYS(KEY_COHORT))
 		return w_fail(fault, -W_EINVAL, "after line %u of the promise some are missing", number);
 	wrong = contradiction(&promise);
 	if (wrong != NULL)

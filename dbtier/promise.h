@@ -29,9 +29,20 @@ struct dbt__standing {
  * Errors   -W_EDENIED refused; why says so in a sentence
  */
 int dbt__promise_take(struct dbt_promise *promise, const struct dbt_order *order,
-    const struct dbt__standing *standing, const char *cohort, char why[DBT_TEXT]);
+    const struct dbt__standing *standing, char why[DBT_TEXT]);
 
-/* The text of the file, and back. Errors: -W_EINVAL; the fault names the line. */
+/*
+ * Who has promised this: may it be part of an election with that cohort? NULL: it may, else why not.
+ * Section 8.1.
+ */
+const char *dbt__promise_covered(const struct dbt_promise *promise, const struct dbt_cohort *by);
+/* The leader's marker was acknowledged: its cohort is final. False: it was before. */
+bool dbt__promise_settle(struct dbt_promise *promise);
+
+/*
+ * The text of the file, and back; a file of an older version has no cohort. Errors: -W_EINVAL; the fault
+ * names the line.
+ */
 void dbt__promise_format(const struct dbt_promise *promise, struct w_buf *out);
 int dbt__promise_parse(struct w_view text, struct dbt_promise *ret, struct w_fault *fault);
 

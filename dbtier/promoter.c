@@ -15,7 +15,7 @@ keepers(struct dbt_promoter *p, bool *ret_all)
 	unsigned kept = 0;
 
 	*ret_all = true;
-	for (unsigned i = 0; i < p->count; i++) {
+	for (unsigned i = 0; i < p->listed; i++) {
 		const struct dbt__place *place = &p->places[i];
 
 		if (place->known && place->status.promise.stamp >= p->stamp)
@@ -36,14 +36,14 @@ answer_pause(struct dbt_promoter *p)
 	if (p->pausing.id == 0)
 		return;
 	kept = keepers(p, &all);
-	if (all && kept > p->count / 2) {
+	if (all && kept > p->listed / 2) {
 		snprintf(text, sizeof(text), "%s: %u of %u agents keep it",
-		    p->paused ? "paused" : "resumed", kept, p->count);
+		    p->paused ? "paused" : "resumed", kept, p->listed);
 		dbt__answer(p, &p->pausing.id, false, text);
 	} else if (dbt__past(p, p->pausing.asked + PAUSE_TIMEOUT)) {
 		snprintf(text, sizeof(text),
 		    "only %u of %u agents keep it so far; it is said to the others when they are there",
-		    kept, p->count);
+		    kept, p->listed);
 		dbt__answer(p, &p->pausing.id, true, text);
 	}
 }
@@ -119,7 +119,7 @@ dbt_promoter_status(struct dbt_promoter *p, const struct dbt_status *status, w_u
 {
 	int at = dbt__place_find(p, status->node);
 
-	if (at < 0)
+	if (at < 0 || !p->places[at].listed)
 		return;
 	p->now = W_MAX(p->now, now);
 	if (is_old(&p->places[at], status, p->now))
@@ -194,33 +194,6 @@ check_cluster(const struct w_cluster *cluster, char cohort[DBT_COHORT], struct w
 	return W_OK;
 }
 
-/* Take the databases of the cluster file; what is known of those that stay is kept. */
-static void
-take_cluster(struct dbt_promoter *p, const struct w_cluster *cluster)
-{
-	struct dbt__place *old = w_xcalloc(p->count + 1, sizeof(*old));
-	unsigned old_count = p->count;
-
-	memcpy(old, p->places, p->count * sizeof(*old));
-	p->count = (unsigned)w_cluster_count(cluster, W_DATABASE);
-	p->quorum = (unsigned)W_MIN(cluster->opt.quorum, p->count - 1);
-	p->needed = W_MAX(p->count / 2 + 1, p->count - p->quorum);
-	for (unsigned i = 0; i < p->count; i++) {
-		const struct w_member *member = w_cluster_nth(cluster, W_DATABASE, i);
-		struct dbt__place *place = &p->places[i];
-
-		*place = (struct dbt__place){ .outbid = -W_NEVER,
-			.told.kind = DBT_ORDER_COUNT, .spread.kind = DBT_ORDER_COUNT };
-		for (unsigned o = 0; o < old_count; o++) {
-			if (strcmp(old[o].name, member->name) == 0)
-				*place = old[o];
-		}
-		snprintf(place->name, sizeof(place->name), "%s", member->name);
-		place->initial = strcmp(member->opt.database.initial, "primary") == 0;
-	}
-	free(old);
-}
-
 int
 dbt_promoter_new(const struct dbt_promoter_config *config, w_usec now, struct dbt_promoter **ret,
     struct w_fault *fault)
@@ -236,15 +209,18 @@ dbt_promoter_new(const struct dbt_promoter_config *config, w_usec now, struct db
 	p->config = *config;
 	snprintf(p->self, sizeof(p->self), "%s", config->self);
 	snprintf(p->id, sizeof(p->id), "%s/%" PRId64, p->self, config->epoch);
-	memcpy(p->cohort, cohort, sizeof(cohort));
 	p->config.self = p->self;
 	p->now = p->started = now;
-	p->heal_after = now;
+	p->heal_after = p->change_after = now;
+	p->differs_since = W_NEVER;
+	p->errand.target = -1;
+	p->leader = p->found = p->winner = p->avoid = -1;
 	p->random = config->seed;
 	/* Ids of different promoters must not look like each other's in a refusal. */
 	p->last_id = config->epoch;
-	take_cluster(p, config->cluster);
+	(void)dbt__take_cluster(p, config->cluster, cohort);
 	dbt__start_over(p);
+	dbt__choose_cohort(p);
 	*ret = p;
 	return W_OK;
 }
@@ -267,22 +243,13 @@ dbt_promoter_reload(struct dbt_promoter *p, const struct w_cluster *cluster, w_u
 	if (rc < 0)
 		return rc;
 	p->now = W_MAX(p->now, now);
-	take_cluster(p, cluster);
-	if (strcmp(cohort, p->cohort) != 0) {
-		memcpy(p->cohort, cohort, sizeof(cohort));
+	if (!dbt__take_cluster(p, cluster, cohort))
 		dbt__start_over(p);
-	}
 	run(p, now);
 	return W_OK;
 }
 
 /* ---- what it is at ---- */
-
-static bool
-electing(const struct dbt_promoter *p)
-{
-	return p->state >= DBT__LEVELLING && p->state <= DBT__MARKING;
-}
 
 void
 dbt_promoter_look(const struct dbt_promoter *promoter, struct dbt_promoter_view *ret)
@@ -293,11 +260,14 @@ dbt_promoter_look(const struct dbt_promoter *promoter, struct dbt_promoter_view 
 
 	*ret = (struct dbt_promoter_view){
 		.state = dbt__state_name(p->state),
-		.term = electing(p) ? p->term : p->leader_term,
+		.term = dbt__electing(p) ? p->term : p->leader_term,
 		.leader = dbt__leader_well(p) ? p->places[p->leader].name : NULL,
 		.paused = p->paused,
-		.cohort = p->count,
-		.needed = p->needed,
+		.cohort = p->sides[0].count,
+		.needed = p->sides[0].needed,
+		.in_force = p->base,
+		.configured = p->configured,
+		.change = p->change[0] != '\0' ? p->change : NULL,
 		.spare = dbt__spare(p),
 		.degraded = p->config.automatic ? dbt__degraded(p) : NULL,
 		.why = p->why,
@@ -306,7 +276,7 @@ dbt_promoter_look(const struct dbt_promoter *promoter, struct dbt_promoter_view 
 		.failures = p->failures,
 		.last_gap = p->last_gap,
 	};
-	for (unsigned i = 0; i < p->count; i++)
+	for (unsigned i = 0; i < p->listed; i++)
 		ret->fresh += dbt__fresh(p, &p->places[i]);
 	p->wake = wake;
 }
@@ -318,7 +288,7 @@ dbt_promoter_agent(const struct dbt_promoter *promoter, const char *node, bool *
 	int at = dbt__place_find(p, node);
 	w_usec wake = p->wake;
 
-	if (at < 0 || !p->places[at].known)
+	if (at < 0 || !p->places[at].listed || !p->places[at].known)
 		return NULL;
 	if (ret_fresh != NULL)
 		*ret_fresh = dbt__fresh(p, &p->places[at]);

@@ -58,7 +58,7 @@ struct dbt_promoter_config {
 /* Errors: -W_EINVAL cluster without databases, or too many. */
 int dbt_promoter_new(const struct dbt_promoter_config *config, w_usec now, struct dbt_promoter **ret, struct w_fault *fault);
 void dbt_promoter_free(struct dbt_promoter **promoter);
-/* Another cluster file. */
+/* Another cluster file; what is under way goes on. */
 int dbt_promoter_reload(struct dbt_promoter *promoter, const struct w_cluster *cluster, w_usec now, struct w_fault *fault);
 
 /* Inputs. Each may lead to decisions at once. */
@@ -77,6 +77,8 @@ struct dbt_promoter_view {
 	const char *leader;    /* NULL: none */
 	bool paused;
 	unsigned fresh, cohort, needed; /* agents */
+	const char *in_force, *configured; /* cohorts: the one that counts, the cluster file's */
+	const char *change;    /* what the change from one to the other waits for; NULL: there is none */
 	bool spare;            /* one more node may be lost */
 	const char *degraded;  /* section 6.2; NULL: nothing */
 	const char *why;       /* of the last move */

@@ -132,7 +132,8 @@ int
 dbt__promised_above(const struct dbt_promoter *p, uint32_t term)
 {
 	for (unsigned i = 0; i < p->count; i++) {
-		if (p->places[i].known && p->places[i].status.promise.term > term)
+		if (p->places[i].known && p->places[i].status.promise.term > term &&
+		    (p->places[i].listed || dbt__counts(p, (int)i)))
 			return (int)i;
 	}
 	return -1;
@@ -174,31 +175,40 @@ could_answer(struct dbt_promoter *p, int at)
 	const struct dbt_status *status = &p->places[at].status;
 
 	if (!dbt__fresh(p, &p->places[at]) || !has_data(p, status) || is_remaking(status) ||
-	    strcmp(status->cohort, p->cohort) != 0 || status->postgres == DBT_PG_FROZEN)
+	    dbt__promise_covered(&status->promise, &p->cohort) != NULL ||
+	    status->postgres == DBT_PG_FROZEN)
 		return false;
 	return at != p->leader || status->postgres != DBT_PG_STARTING;
 }
 
-unsigned
-dbt__could_answer(struct dbt_promoter *p, int except)
+uint32_t
+dbt__could_answer_any(struct dbt_promoter *p, int except)
 {
-	unsigned count = 0;
+	uint32_t who = 0;
 
 	for (unsigned i = 0; i < p->count; i++)
-		count += (int)i != except && could_answer(p, (int)i);
-	return count;
+		who |= (int)i != except && could_answer(p, (int)i) ? 1U << i : 0;
+	return who;
+}
+
+uint32_t
+dbt__could_answer(struct dbt_promoter *p, int except)
+{
+	uint32_t counting = p->sides[0].members | (p->joint ? p->sides[1].members : 0);
+
+	return dbt__could_answer_any(p, except) & counting;
 }
 
 bool
 dbt__can_without(struct dbt_promoter *p)
 {
-	return dbt__could_answer(p, p->leader) >= p->needed;
+	return dbt__enough(p, dbt__could_answer(p, p->leader));
 }
 
 bool
 dbt__can_with(struct dbt_promoter *p)
 {
-	return dbt__could_answer(p, -1) >= p->needed;
+	return dbt__enough(p, dbt__could_answer(p, -1));
 }
 
 bool
@@ -224,14 +234,15 @@ is_further(const struct dbt_promoter *p, int a, int b)
 	return a == p->errand.target;
 }
 
-unsigned
+uint32_t
 dbt__answers(struct dbt_promoter *p, int except)
 {
-	unsigned count = 0;
+	uint32_t who = 0;
 
 	for (unsigned i = 0; i < p->count; i++)
-		count += (int)i != except && dbt__answered(p, &p->places[i]);
-	return count;
+		who |= (int)i != except && dbt__counts(p, (int)i) && dbt__answered(p, &p->places[i]) ?
+		    1U << i : 0;
+	return who;
 }
 
 /* Before a leader has shown what the cluster's data is, all that answer must have the same. */
@@ -252,22 +263,42 @@ systems_agree(struct dbt_promoter *p)
 	return true;
 }
 
+/* Those of these that the place best has all of: any *needed* of them have all that was acknowledged. */
+static uint32_t
+not_ahead(const struct dbt_promoter *p, uint32_t who, int best)
+{
+	const struct dbt_status *to = &p->places[best].status;
+	uint32_t left = who;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct dbt_status *status = &p->places[i].status;
+
+		if (status->timeline > to->timeline ||
+		    (status->timeline == to->timeline && status->lsn > to->lsn))
+			left &= ~(1U << i);
+	}
+	return left;
+}
+
 int
 dbt__winner(struct dbt_promoter *p)
 {
 	/* Any *needed* answers have all that was acknowledged, so the one in doubt may be left out. */
-	int except = dbt__answers(p, p->avoid) >= p->needed ? p->avoid : -1;
+	uint32_t who = dbt__answers(p, p->avoid);
 	int best = -1;
 
-	if (dbt__answers(p, -1) < p->needed || !systems_agree(p))
+	if (!dbt__enough(p, who))
+		who = dbt__answers(p, -1);
+	if (!dbt__enough(p, who) || !systems_agree(p))
 		return -1;
 	for (unsigned i = 0; i < p->count; i++) {
-		if ((int)i == except || !dbt__answered(p, &p->places[i]))
+		if ((who >> i & 1) == 0 || !dbt__may_lead(p, (int)i))
 			continue;
 		if (best < 0 || is_further(p, (int)i, best))
 			best = (int)i;
 	}
-	return best;
+	/* Who is left out by a change may have more. */
+	return best >= 0 && dbt__enough(p, not_ahead(p, who, best)) ? best : -1;
 }
 
 /* ---- doubts: section 6.1 ---- */
@@ -372,32 +403,33 @@ static bool
 is_cut_off(struct dbt_promoter *p, const struct voices *voices)
 {
 	/* Without its quorum it is in force nowhere, and that is another doubt. */
-	return is_settled_in(p) && leader_status(p)->attached >= p->quorum &&
+	return is_settled_in(p) && leader_status(p)->attached >= p->acting.quorum &&
 	    voices->without > 0 && voices->without == voices->seeing &&
 	    voices->in_force == 0 && voices->without + (voices->replicas > 0) >= 2;
 }
 
 /* A standby that could lead, and does not stream from the leader. */
-static unsigned
+static uint32_t
 idle_standbys(struct dbt_promoter *p)
 {
-	unsigned count = 0;
+	uint32_t who = 0;
 
 	for (unsigned i = 0; i < p->count; i++) {
 		const struct dbt__place *place = &p->places[i];
 
-		count += (int)i != p->leader && dbt__fresh(p, place) &&
+		if ((int)i != p->leader && dbt__fresh(p, place) &&
 		    has_data(p, &place->status) && place->status.postgres == DBT_PG_UP &&
-		    !place->status.streaming && !is_busy(&place->status);
+		    !place->status.streaming && !is_busy(&place->status))
+			who |= 1U << i;
 	}
-	return count;
+	return who;
 }
 
 static bool
 lacks_quorum(struct dbt_promoter *p, const struct voices *voices W_UNUSED)
 {
-	return is_settled_in(p) && leader_status(p)->attached < p->quorum &&
-	    idle_standbys(p) >= p->needed;
+	return is_settled_in(p) && leader_status(p)->attached < p->acting.quorum &&
+	    dbt__enough(p, idle_standbys(p));
 }
 
 static const struct {
@@ -487,6 +519,7 @@ dbt__observe(struct dbt_promoter *p)
 	struct voices voices;
 
 	find_leader(p);
+	dbt__observe_cohort(p);
 	for (unsigned i = 0; i < p->count; i++)
 		p->places[i].adopting = p->places[i].adopting && dbt__astray(p, &p->places[i]);
 	if (p->leader < 0)
@@ -506,7 +539,7 @@ dbt__spare(struct dbt_promoter *p)
 	const struct dbt_status *status = leader_status(p);
 
 	/* The leader may go: enough others can answer. A standby may go: a commit has its quorum. */
-	return status != NULL && dbt__can_without(p) && status->attached > p->quorum;
+	return status != NULL && dbt__can_without(p) && status->attached > p->acting.quorum;
 }
 
 static bool
@@ -517,12 +550,6 @@ any_status(struct dbt_promoter *p, bool (*test)(struct dbt_promoter *p, const st
 			return true;
 	}
 	return false;
-}
-
-static bool
-cohort_differs(struct dbt_promoter *p, const struct dbt_status *status)
-{
-	return strcmp(status->cohort, p->cohort) != 0;
 }
 
 static bool
@@ -539,9 +566,9 @@ dbt__degraded(struct dbt_promoter *p)
 
 	if (!dbt__leader_well(p))
 		return "no-leader";
-	if (status != NULL && status->attached < p->quorum)
+	if (status != NULL && status->attached < p->acting.quorum)
 		return "no-quorum";
-	if (any_status(p, cohort_differs))
+	if (dbt__files_differ(p))
 		return "cohort-differs";
 	if (any_status(p, is_broken))
 		return "broken-settings";

@@ -2,6 +2,7 @@
  * The insides of the promoter.
  *
  *	promoter.c           what comes in, what the hosts look at
+ *	promoter_cohort.c    who counts: places and cohorts, which is in force, when it may change
  *	promoter_evidence.c  what statuses and witnesses say: who leads, what speaks against it, who could win
  *	promoter_moves.c     the table of moves, the events that it is made of, and what each move does
  *	promoter_orders.c    what each agent has to be told in each state, and how often
@@ -12,6 +13,7 @@
 #ifndef WEIR_DBTIER_PROMOTER_INNER_H
 #define WEIR_DBTIER_PROMOTER_INNER_H
 
+#include "dbtier/promise.h"
 #include "dbtier/promoter.h"
 
 #define DBT__FRESH W_SEC               /* a status counts for so long */
@@ -58,12 +60,15 @@ struct dbt__told {
 	uint32_t timeline;
 	uint64_t lsn;
 	int64_t stamp;
+	uint32_t edition;
+	bool joint;
 	w_usec sent;
 };
 
 /* One database node. */
 struct dbt__place {
 	char name[DBT_NAME];
+	bool listed;    /* in the cluster file; who is not is never heard of */
 	bool initial;   /* what is empty becomes primary here */
 	bool known;     /* a status has come since the start */
 	bool connected;
@@ -74,10 +79,18 @@ struct dbt__place {
 	struct dbt__told told, spread; /* an order of a move; a pause */
 };
 
-/* A switchover or a heal under way. target is -1 when there is none. */
+/* One cohort of an election. */
+struct dbt__side {
+	char text[DBT_COHORT];
+	uint32_t members; /* bits: places */
+	unsigned count, quorum, needed;
+};
+
+/* A switchover, a heal or a change of the cohort under way. target is -1 when there is none. */
 struct dbt__errand {
 	int target;
 	bool heal;
+	bool change;
 	bool late;      /* the target did not get ready: any other one will do */
 	bool level;     /* the others have answered, the target is told how far to receive */
 	uint64_t lsn;
@@ -93,8 +106,20 @@ struct dbt_promoter {
 	struct dbt_promoter_config config; /* self and cluster are not used after new() */
 	char self[DBT_NAME], id[DBT_PROMOTER];
 	struct dbt__place places[DBT_NODES_MAX];
-	unsigned count, quorum, needed;
-	char cohort[DBT_COHORT];
+	unsigned count, listed; /* those of the cluster file come first */
+	char configured[DBT_COHORT]; /* the cluster file's cohort */
+	char base[DBT_COHORT];       /* the one in force */
+	uint32_t base_edition;
+	bool pending;                /* somebody has promised a change from it */
+	struct dbt_cohort cohort;    /* of the election, or of one that began now */
+	struct dbt__side sides[2];   /* of it: its own, the joint one */
+	bool joint;                  /* there are two */
+	struct dbt__side force;      /* the base */
+	struct dbt__side wanted;     /* the configured one */
+	struct dbt__side acting;     /* the leader's own */
+	w_usec differs_since;        /* cluster files differ; W_NEVER: they do not */
+	w_usec ready_since, change_after;
+	char change[DBT_TEXT];       /* what a change waits for; "": nothing is to change */
 	struct dbt_witness witnesses[DBT__WITNESSES];
 	unsigned witness_count;
 
@@ -155,8 +180,12 @@ bool dbt__leader_up(struct dbt_promoter *p);
 int dbt__doubt_of(struct dbt_promoter *p, bool ripe);
 const char *dbt__doubt_text(int doubt);
 
-/* How many could answer a prepare with a position; the place except is not counted. */
-unsigned dbt__could_answer(struct dbt_promoter *p, int except);
+/*
+ * Who of the election's cohorts could answer a prepare with a position, but for the place except, as bits of
+ * places. any: whether they count or not.
+ */
+uint32_t dbt__could_answer(struct dbt_promoter *p, int except);
+uint32_t dbt__could_answer_any(struct dbt_promoter *p, int except);
 /* Would an election have a winner: without the leader, and with it if need be? */
 bool dbt__can_without(struct dbt_promoter *p);
 bool dbt__can_with(struct dbt_promoter *p);
@@ -164,8 +193,8 @@ bool dbt__can_with(struct dbt_promoter *p);
 bool dbt__answered(struct dbt_promoter *p, const struct dbt__place *place);
 /* The winner, or -1 as long as there are not enough answers. */
 int dbt__winner(struct dbt_promoter *p);
-/* How many have answered; the place except is not counted. */
-unsigned dbt__answers(struct dbt_promoter *p, int except);
+/* Who has answered, but for the place except. */
+uint32_t dbt__answers(struct dbt_promoter *p, int except);
 bool dbt__follows(const struct dbt_promoter *p, const struct dbt__place *place);
 /* Should it be told to follow the leader? */
 bool dbt__astray(struct dbt_promoter *p, const struct dbt__place *place);
@@ -175,6 +204,31 @@ int dbt__promised_above(const struct dbt_promoter *p, uint32_t term);
 const char *dbt__degraded(struct dbt_promoter *p);
 bool dbt__spare(struct dbt_promoter *p);
 
+/* ---- promoter_cohort.c ---- */
+
+/* False: there was no room for all places that are needed. */
+bool dbt__take_cluster(struct dbt_promoter *p, const struct w_cluster *cluster, const char *configured);
+/* What is in force, and whether it may change. */
+void dbt__observe_cohort(struct dbt_promoter *p);
+/* The cohort of an election that begins now. */
+void dbt__choose_cohort(struct dbt_promoter *p);
+/* Are these enough for an election? */
+bool dbt__enough(const struct dbt_promoter *p, uint32_t who);
+/* How many of these count, and how many must, in the cohort that lacks most. */
+void dbt__lacking(const struct dbt_promoter *p, uint32_t who, unsigned *ret_have, unsigned *ret_must);
+/* Does its answer count; may it be elected? */
+bool dbt__counts(const struct dbt_promoter *p, int at);
+bool dbt__may_lead(const struct dbt_promoter *p, int at);
+/* What the leader's term has for a cohort. */
+const struct dbt_cohort *dbt__cohort_of_leader(const struct dbt_promoter *p);
+/* Has it promised that one, or the same one as final? */
+bool dbt__knows(const struct dbt__place *place, const struct dbt_cohort *cohort);
+bool dbt__files_differ(struct dbt_promoter *p);
+/* A change has been possible for its time; and is still, with that target. */
+bool dbt__change_ready(struct dbt_promoter *p);
+bool dbt__change_fits(const struct dbt_promoter *p, int target);
+int dbt__change_target(struct dbt_promoter *p);
+
 /* ---- promoter_moves.c ---- */
 
 const char *dbt__state_name(enum dbt__state state);
@@ -182,8 +236,12 @@ void dbt__run_moves(struct dbt_promoter *p);
 void dbt__switchover(struct dbt_promoter *p, const struct dbt_command *command);
 /* NULL: it may become the leader. */
 const char *dbt__target_unfit(struct dbt_promoter *p, int target);
+/* NULL: it follows the leader, and all is well with it. */
+const char *dbt__standby_unfit(struct dbt_promoter *p, int at);
+/* A term has been chosen, and its election is under way. */
+bool dbt__electing(const struct dbt_promoter *p);
 void dbt__answer(struct dbt_promoter *p, int64_t *id, bool failed, const char *text);
-/* The cohort is another one: what was under way is left. */
+/* What was under way is left. */
 void dbt__start_over(struct dbt_promoter *p);
 
 /* ---- promoter_orders.c ---- */

@@ -39,16 +39,17 @@ ev_untouched(struct dbt_promoter *p)
 {
 	bool initial = false;
 
-	for (unsigned i = 0; i < p->count; i++) {
+	for (unsigned i = 0; i < p->listed; i++) {
 		const struct dbt_status *status = &p->places[i].status;
 
 		if (!dbt__fresh(p, &p->places[i]) || status->promise.stage != DBT_EMPTY ||
 		    status->promise.term != 0 || status->promise.promoter[0] != '\0' ||
-		    status->system[0] != '\0' || strcmp(status->cohort, p->cohort) != 0)
+		    status->system[0] != '\0' || strcmp(status->configured, p->configured) != 0)
 			return false;
 		initial = initial || p->places[i].initial;
 	}
-	return initial && !p->paused;
+	/* the cluster's data are elsewhere, where only another cluster file tells of them */
+	return initial && !p->paused && p->system[0] == '\0';
 }
 
 static bool
@@ -116,14 +117,14 @@ ev_resumable(struct dbt_promoter *p)
 	return p->paused || !able || !p->leader_ran;
 }
 
-/* Another promoter has just raised somebody's term beyond the leader's. */
+/* Another promoter has just raised somebody's term beyond the leader's. Two that meet shall not meet again. */
 static bool
 others_election(struct dbt_promoter *p)
 {
 	for (unsigned i = 0; i < p->count; i++) {
 		if (p->places[i].outbid != -W_NEVER &&
 		    p->places[i].status.promise.term > p->leader_term &&
-		    !dbt__past(p, p->places[i].outbid + OTHERS_ELECTION))
+		    !dbt__past(p, p->places[i].outbid + OTHERS_ELECTION + p->config.turn * DBT__TURN))
 			return true;
 	}
 	return false;
@@ -160,13 +161,15 @@ ev_leaderless(struct dbt_promoter *p)
 static bool
 ev_hopeless(struct dbt_promoter *p)
 {
+	unsigned have, must;
+
 	if (is_early(p) || (p->leader >= 0 && dbt__doubt_of(p, true) < 0))
 		return false;
 	if (p->paused)
 		detail(p, "paused");
-	else
-		detail(p, "%u agents could answer with a position, %u must",
-		    dbt__could_answer(p, p->leader), p->needed);
+	dbt__lacking(p, dbt__could_answer(p, p->leader), &have, &must);
+	if (!p->paused)
+		detail(p, "%u agents could answer with a position, %u must", have, must);
 	return true;
 }
 
@@ -204,7 +207,7 @@ ev_ahead(struct dbt_promoter *p)
 static bool
 ev_ahead_stuck(struct dbt_promoter *p)
 {
-	return ev_ahead(p) && p->places[p->leader].status.attached < p->quorum;
+	return ev_ahead(p) && p->places[p->leader].status.attached < p->acting.quorum;
 }
 
 static bool
@@ -223,8 +226,12 @@ ev_drain_late(struct dbt_promoter *p)
 static bool
 ev_target_lost(struct dbt_promoter *p)
 {
-	const char *why = p->errand.heal ? NULL : dbt__target_unfit(p, p->errand.target);
+	const struct dbt__errand *errand = &p->errand;
+	const char *why = errand->target == p->leader ? NULL : errand->change ?
+	    dbt__standby_unfit(p, errand->target) : dbt__target_unfit(p, errand->target);
 
+	if (errand->change && !dbt__change_fits(p, errand->target))
+		why = "cannot be had any more: a node got lost, or the cluster file has changed again";
 	if (why != NULL)
 		detail(p, "%s %s", p->places[p->errand.target].name, why);
 	return why != NULL;
@@ -240,7 +247,8 @@ ev_not_leading(struct dbt_promoter *p)
 static bool
 ev_level(struct dbt_promoter *p)
 {
-	unsigned answers = 0, missing = 0;
+	uint32_t answers = 0;
+	unsigned missing = 0;
 
 	if (p->errand.level)
 		return false;
@@ -248,14 +256,14 @@ ev_level(struct dbt_promoter *p)
 		const struct dbt__place *place = &p->places[i];
 
 		if ((int)i == p->errand.target || (int)i == p->leader)
-			continue;
-		if (dbt__answered(p, place))
-			answers++;
+			answers |= 1U << i; /* in the end */
+		else if (dbt__answered(p, place))
+			answers |= 1U << i;
 		else
-			missing += dbt__fresh(p, place) && place->status.system[0] != '\0';
+			missing += dbt__counts(p, (int)i) && dbt__fresh(p, place) &&
+			    place->status.system[0] != '\0';
 	}
-	/* target and leader make two more */
-	return missing == 0 || (answers + 2 >= p->needed && dbt__past(p, p->since + LEVEL_TIMEOUT));
+	return missing == 0 || (dbt__enough(p, answers) && dbt__past(p, p->since + LEVEL_TIMEOUT));
 }
 
 static bool
@@ -289,7 +297,7 @@ ev_enough(struct dbt_promoter *p)
 	    !dbt__answered(p, &p->places[p->errand.target])))
 		return false;
 	p->about = winner;
-	detail(p, "of %u answers", dbt__answers(p, -1));
+	detail(p, "of %d answers", __builtin_popcount(dbt__answers(p, -1)));
 	return true;
 }
 
@@ -309,11 +317,12 @@ ev_overtaken(struct dbt_promoter *p)
 static bool
 ev_late(struct dbt_promoter *p)
 {
-	unsigned answers = dbt__answers(p, -1);
+	unsigned answers, needed;
 
 	if (!dbt__past(p, p->since + DBT__ELECTION))
 		return false;
-	detail(p, "%u answers of %u that are needed", answers, p->needed);
+	dbt__lacking(p, dbt__answers(p, -1), &answers, &needed);
+	detail(p, "%u answers of %u that are needed", answers, needed);
 	return true;
 }
 
@@ -384,6 +393,57 @@ ev_asked(struct dbt_promoter *p)
 	return p->errand.target >= 0 && !p->errand.heal;
 }
 
+static bool
+ev_change(struct dbt_promoter *p)
+{
+	if (p->errand.target >= 0 || p->paused || others_election(p) || !dbt__change_ready(p))
+		return false;
+	detail(p, "from %.100s to %.100s", p->base, p->configured);
+	return true;
+}
+
+/* ---- whom to move to ---- */
+
+const char *
+dbt__standby_unfit(struct dbt_promoter *p, int at)
+{
+	const struct dbt__place *place = &p->places[at];
+
+	if (!dbt__fresh(p, place))
+		return "is silent";
+	if (!dbt__follows(p, place))
+		return "does not follow the leader";
+	if (place->status.postgres != DBT_PG_UP)
+		return "is not up";
+	if (place->status.broken[0] != '\0')
+		return "has a setting that breaks the promises";
+	return place->status.streaming ? NULL : "does not stream from the leader";
+}
+
+const char *
+dbt__target_unfit(struct dbt_promoter *p, int target)
+{
+	if (!dbt__may_lead(p, target))
+		return "is not of the cohort in force";
+	return dbt__standby_unfit(p, target);
+}
+
+static int
+furthest_target(struct dbt_promoter *p)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct dbt_status *status = &p->places[i].status;
+
+		if ((int)i == p->leader || dbt__target_unfit(p, (int)i) != NULL)
+			continue;
+		if (best < 0 || status->lsn > p->places[best].status.lsn)
+			best = (int)i;
+	}
+	return best;
+}
+
 /* ---- what moves do ---- */
 
 static void
@@ -392,6 +452,7 @@ new_term(struct dbt_promoter *p)
 	p->term = ++p->top;
 	p->winner = -1;
 	p->avoid = -1;
+	dbt__choose_cohort(p);
 }
 
 /* What was asked for is over; text is told to who asked for it. */
@@ -471,7 +532,7 @@ static void
 act_established(struct dbt_promoter *p)
 {
 	p->last_gap = p->now - p->began;
-	p->switchovers += p->errand.target == p->winner && !p->errand.heal;
+	p->switchovers += p->errand.target == p->winner && !p->errand.heal && !p->errand.change;
 	if (p->errand.target >= 0 && p->errand.target != p->winner)
 		drop_errand(p, true, "%s leads instead: it was ahead, or the target did not get ready in time",
 		    p->places[p->winner].name);
@@ -488,6 +549,8 @@ act_give_up(struct dbt_promoter *p)
 	p->backoff = p->now + 200 * W_MSEC + (w_usec)((p->random >> 33) % (uint64_t)(800 * W_MSEC));
 	p->patience = p->backoff;
 	p->heal_after = p->backoff;
+	if (p->errand.change)
+		p->change_after = p->now + HEAL_AGAIN;
 	p->failures++;
 	drop_errand(p, true, "gave up: %s", p->detail);
 }
@@ -512,19 +575,35 @@ act_drain(struct dbt_promoter *p)
 	p->about = p->errand.target;
 }
 
+/* Who leads goes on, unless a pending change leaves it out. */
+static int
+heal_target(struct dbt_promoter *p)
+{
+	int target = dbt__may_lead(p, p->leader) ? p->leader : furthest_target(p);
+
+	return target >= 0 ? target : p->leader;
+}
+
 static void
 act_heal(struct dbt_promoter *p)
 {
-	p->errand = (struct dbt__errand){ .target = p->leader, .heal = true };
+	p->errand = (struct dbt__errand){ .target = heal_target(p), .heal = true };
+	act_drain(p);
+}
+
+static void
+act_change(struct dbt_promoter *p)
+{
+	p->errand = (struct dbt__errand){ .target = dbt__change_target(p), .change = true };
 	act_drain(p);
 }
 
 static void
 act_heal_stuck(struct dbt_promoter *p)
 {
-	p->errand = (struct dbt__errand){ .target = p->leader, .heal = true };
+	p->errand = (struct dbt__errand){ .target = heal_target(p), .heal = true };
 	p->began = p->now;
-	p->about = p->leader;
+	p->about = p->errand.target;
 	new_term(p);
 }
 
@@ -564,7 +643,7 @@ act_widen(struct dbt_promoter *p)
 static void
 act_abort(struct dbt_promoter *p)
 {
-	p->heal_after = p->now + HEAL_AGAIN;
+	p->heal_after = p->change_after = p->now + HEAL_AGAIN;
 	p->began = 0;
 	drop_errand(p, true, "nothing has changed: %s",
 	    p->detail[0] != '\0' ? p->detail : "writes that were under way did not end in time");
@@ -587,6 +666,7 @@ act_abort(struct dbt_promoter *p)
 	X(hopeless)    \
 	X(astray)      \
 	X(asked)       \
+	X(change)      \
 	X(ahead)       \
 	X(ahead_stuck) \
 	X(drained)     \
@@ -676,6 +756,7 @@ static const struct move {
 	{ STEADY,        EV_doubt,        SUSPECTING,    "suspect",     act_suspect,         "the leader is in doubt" },
 	{ STEADY,        EV_astray,       STEADY,        "adopt",       act_adopt,           "it does not follow the leader" },
 	{ STEADY,        EV_asked,        DRAINING,      "drain",       act_drain,           "an operator asked for a switchover" },
+	{ STEADY,        EV_change,       DRAINING,      "change",      act_change,          "the cluster file has another cohort" },
 	{ STEADY,        EV_ahead_stuck,  PREPARING,     "heal",        act_heal_stuck,      "somebody cannot follow, and no commit has its quorum" },
 	{ STEADY,        EV_ahead,        DRAINING,      "heal",        act_heal,            "somebody cannot follow" },
 
@@ -733,6 +814,12 @@ const char *
 dbt__state_name(enum dbt__state state)
 {
 	return states[state];
+}
+
+bool
+dbt__electing(const struct dbt_promoter *p)
+{
+	return p->state >= DBT__LEVELLING && p->state <= DBT__MARKING;
 }
 
 /* Who waits for a switchover sees how far it is. */
@@ -821,7 +908,7 @@ dbt__start_over(struct dbt_promoter *p)
 	p->state = DBT__UNKNOWN;
 	p->since = p->now;
 	p->patience = p->now + DBT__COLD;
-	p->ahead = p->ran_since = p->drained_since = W_NEVER;
+	p->ahead = p->ran_since = p->drained_since = p->ready_since = W_NEVER;
 	p->leader = p->found = p->avoid = p->winner = -1;
 	p->leader_term = p->found_term = 0;
 	p->began = 0;
@@ -847,40 +934,6 @@ dbt__answer(struct dbt_promoter *p, int64_t *id, bool failed, const char *text)
 	snprintf(answer.text, sizeof(answer.text), "%s", text);
 	if (p->config.answer != NULL)
 		p->config.answer(p->config.arg, &answer);
-}
-
-const char *
-dbt__target_unfit(struct dbt_promoter *p, int target)
-{
-	const struct dbt__place *place = &p->places[target];
-
-	if (!dbt__fresh(p, place))
-		return "is silent";
-	if (strcmp(place->status.cohort, p->cohort) != 0)
-		return "has another cluster file";
-	if (!dbt__follows(p, place))
-		return "does not follow the leader";
-	if (place->status.postgres != DBT_PG_UP)
-		return "is not up";
-	if (place->status.broken[0] != '\0')
-		return "has a setting that breaks the promises";
-	return place->status.streaming ? NULL : "does not stream from the leader";
-}
-
-static int
-furthest_target(struct dbt_promoter *p)
-{
-	int best = -1;
-
-	for (unsigned i = 0; i < p->count; i++) {
-		const struct dbt_status *status = &p->places[i].status;
-
-		if ((int)i == p->leader || dbt__target_unfit(p, (int)i) != NULL)
-			continue;
-		if (best < 0 || status->lsn > p->places[best].status.lsn)
-			best = (int)i;
-	}
-	return best;
 }
 
 /* Why it cannot be; NULL: it can, or *ret_target leads already. */

@@ -18,26 +18,37 @@ dbt__refusal(const struct dbt__place *place)
 
 /* ---- what it has to be told; nothing when its status shows that it is done ---- */
 
+/* Of the election, or of the leader's term. */
+static const struct dbt_cohort *
+cohort_of(const struct dbt_promoter *p, uint32_t term)
+{
+	bool elects = dbt__electing(p) && term == p->term;
+
+	return elects || term != p->leader_term ? &p->cohort : dbt__cohort_of_leader(p);
+}
+
 static struct dbt__told
 prepare(struct dbt_promoter *p, const struct dbt__place *place, uint64_t lsn)
 {
 	const struct dbt_promise *promise = &place->status.promise;
+	bool counts = dbt__counts(p, (int)(place - p->places));
 	bool promised = place->known && promise->term == p->term &&
 	    strcmp(promise->promoter, p->id) == 0;
 
-	if (promised && (promise->stage == DBT_EMPTY ||
-	    (promise->stage == DBT_FENCED && place->status.settled)))
+	if (!counts || (promised && (promise->stage == DBT_EMPTY ||
+	    (promise->stage == DBT_FENCED && place->status.settled))))
 		return nothing;
 	return (struct dbt__told){ .kind = DBT_PREPARE, .term = p->term, .upstream = -1, .lsn = lsn };
 }
 
 static struct dbt__told
-follow(const struct dbt__place *place, uint32_t term, int upstream, const char *name)
+follow(struct dbt_promoter *p, const struct dbt__place *place, uint32_t term, int upstream)
 {
 	const struct dbt_promise *promise = &place->status.promise;
 
 	if (place->known && promise->stage == DBT_FOLLOWING && promise->term == term &&
-	    strcmp(promise->upstream, name) == 0)
+	    strcmp(promise->upstream, p->places[upstream].name) == 0 &&
+	    dbt__knows(place, cohort_of(p, term)))
 		return nothing;
 	return (struct dbt__told){ .kind = DBT_FOLLOW, .term = term, .upstream = upstream };
 }
@@ -65,7 +76,7 @@ want_levelling(struct dbt_promoter *p, int at)
 		return errand->level ? prepare(p, &p->places[at], errand->lsn) : nothing;
 	if (at != p->leader)
 		return prepare(p, &p->places[at], 0);
-	if (dbt__answered(p, &p->places[errand->target]) && dbt__answers(p, at) < p->needed)
+	if (dbt__answered(p, &p->places[errand->target]) && !dbt__enough(p, dbt__answers(p, at)))
 		return prepare(p, &p->places[at], 0);
 	return nothing;
 }
@@ -83,7 +94,8 @@ could_acknowledge(struct dbt_promoter *p, int except)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < p->count; i++)
-		count += (int)i != p->winner && (int)i != except && dbt__fresh(p, &p->places[i]) &&
+		count += (int)i != p->winner && (int)i != except && dbt__may_lead(p, (int)i) &&
+		    dbt__fresh(p, &p->places[i]) &&
 		    p->places[i].status.postgres == DBT_PG_UP && p->places[i].status.recovery;
 	return count;
 }
@@ -98,7 +110,7 @@ may_wait(struct dbt_promoter *p, int at)
 	const struct dbt_status *status = &p->places[at].status;
 
 	return status->promise.stage == DBT_LEADING && status->drained && status->postgres == DBT_PG_UP &&
-	    could_acknowledge(p, at) >= p->quorum;
+	    could_acknowledge(p, at) >= p->sides[0].quorum;
 }
 
 static struct dbt__told
@@ -110,7 +122,7 @@ want_promoting(struct dbt_promoter *p, int at)
 	if (at != p->winner && may_wait(p, at))
 		return nothing;
 	if (at != p->winner) {
-		told = follow(&p->places[at], p->term, p->winner, p->places[p->winner].name);
+		told = follow(p, &p->places[at], p->term, p->winner);
 		/* Who is not ahead of it needs not ask it for its history, which it has not yet. */
 		told.timeline = p->won_timeline;
 		told.lsn = p->won_lsn;
@@ -144,8 +156,10 @@ want_serving(struct dbt_promoter *p, int at)
 		return nothing;
 	if (at == p->leader)
 		return to_undrain(p) ? leading(p->leader_term, DBT_UNDRAIN) : nothing;
-	if (p->places[at].adopting)
-		return follow(&p->places[at], p->leader_term, p->leader, p->places[p->leader].name);
+	/* who follows already may have to be told that a change is established */
+	if (p->places[at].adopting || (dbt__leader_up(p) && dbt__fresh(p, &p->places[at]) &&
+	    dbt__follows(p, &p->places[at])))
+		return follow(p, &p->places[at], p->leader_term, p->leader);
 	return nothing;
 }
 
@@ -190,7 +204,7 @@ want_spread(struct dbt_promoter *p, int at)
 static bool
 is_same(const struct dbt__told *a, const struct dbt__told *b)
 {
-	return a->kind == b->kind && a->term == b->term && a->upstream == b->upstream &&
+	return a->edition == b->edition && a->joint == b->joint && a->kind == b->kind && a->term == b->term && a->upstream == b->upstream &&
 	    a->timeline == b->timeline && a->lsn == b->lsn && a->stamp == b->stamp;
 }
 
@@ -202,7 +216,7 @@ send_order(struct dbt_promoter *p, int at, struct dbt__told *told)
 
 	told->sent = p->now;
 	snprintf(order.promoter, sizeof(order.promoter), "%s", p->id);
-	snprintf(order.cohort, sizeof(order.cohort), "%s", p->cohort);
+	order.cohort = *cohort_of(p, told->term);
 	if (told->upstream >= 0)
 		snprintf(order.upstream, sizeof(order.upstream), "%s",
 		    p->places[told->upstream].name);
@@ -219,6 +233,8 @@ tell(struct dbt_promoter *p, int at, struct dbt__told *last, struct dbt__told wa
 		last->kind = DBT_ORDER_COUNT;
 		return;
 	}
+	want.edition = cohort_of(p, want.term)->edition;
+	want.joint = cohort_of(p, want.term)->joint[0] != '\0';
 	if (!is_same(last, &want)) {
 		*last = want;
 		last->id = ++p->last_id;
@@ -232,7 +248,7 @@ tell(struct dbt_promoter *p, int at, struct dbt__told *last, struct dbt__told wa
 void
 dbt__run_orders(struct dbt_promoter *p)
 {
-	for (unsigned i = 0; i < p->count; i++) {
+	for (unsigned i = 0; i < p->listed; i++) {
 		struct dbt__place *place = &p->places[i];
 
 		tell(p, (int)i, &place->told, wants[p->state](p, (int)i));

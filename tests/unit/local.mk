@@ -70,6 +70,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/test_promise.c \
 	%D%/dbtier/test_promises.c \
 	%D%/dbtier/test_promoter.c \
+	%D%/dbtier/test_promoter_change.c \
 	%D%/dbtier/test_promoter_doubts.c \
 	%D%/dbtier/test_pure.c \
 	%D%/dbtier/test_reload.c \

@@ -11,6 +11,7 @@ main(int argc, char **argv)
 		promise_suites,
 		promoter_suites,
 		promoter_doubt_suites,
+		promoter_change_suites,
 		topology_live_suites,
 		reload_suites,
 		live_suites,
@@ -26,6 +27,7 @@ main(int argc, char **argv)
 		promise_suites,
 		promoter_suites,
 		promoter_doubt_suites,
+		promoter_change_suites,
 		NULL
 	};
 	const char *missing;

@@ -4,12 +4,12 @@
 #include <stdio.h>
 
 struct world w;
-static const char *const names[NODES] = { "db-1", "db-2", "db-3" };
+static const char *const names[PLACES] = { "db-1", "db-2", "db-3", "db-4", "db-5" };
 
 static void
 on_order(void *arg W_UNUSED, const char *node, const struct dbt_order *order)
 {
-	for (int i = 0; i < NODES && w.ordered < ORDERS; i++) {
+	for (int i = 0; i < PLACES && w.ordered < ORDERS; i++) {
 		if (strcmp(node, names[i]) != 0)
 			continue;
 		w.orders[w.ordered].to = i;
@@ -52,11 +52,12 @@ start_with(struct start how)
 			.opt.database = { .initial = i == 0 ? "primary" : "replica" } };
 	w.cluster = (struct w_cluster){ .members = w.members, .member_count = how.nodes,
 		.opt = { .quorum = how.quorum } };
+	CU_ASSERT(dbt_cohort_format(&w.cluster, w.cohort.names) == W_OK);
 	CU_ASSERT_FATAL(dbt_promoter_new(&config, w.now, &w.promoter, NULL) == W_OK);
-	for (unsigned i = 0; i < how.nodes; i++) {
+	for (unsigned i = 0; i < PLACES; i++) {
 		w.status[i] = (struct dbt_status){ .epoch = 1, .heard_ms = -1 };
 		snprintf(w.status[i].node, DBT_NAME, "%s", names[i]);
-		CU_ASSERT(dbt_cohort_format(&w.cluster, w.status[i].cohort) == W_OK);
+		CU_ASSERT(dbt_cohort_format(&w.cluster, w.status[i].configured) == W_OK);
 	}
 }
 
@@ -64,6 +65,30 @@ void
 start(void)
 {
 	start_with((struct start){ .nodes = NODES, .quorum = 1 });
+}
+
+void
+reconfigure(unsigned mask, unsigned quorum)
+{
+	w.cluster.member_count = 0;
+	for (unsigned i = 0; i < PLACES; i++) {
+		if ((mask >> i & 1) == 0)
+			continue;
+		w.members[w.cluster.member_count] = (struct w_member){ .name = names[i], .role = W_DATABASE,
+			.index = (unsigned)w.cluster.member_count,
+			.opt.database = { .initial = i == 0 ? "primary" : "replica" } };
+		w.cluster.member_count++;
+	}
+	w.cluster.opt.quorum = quorum;
+	CU_ASSERT_FATAL(dbt_promoter_reload(w.promoter, &w.cluster, w.now, NULL) == W_OK);
+	for (unsigned i = 0; i < PLACES; i++)
+		CU_ASSERT(dbt_cohort_format(&w.cluster, w.status[i].configured) == W_OK);
+}
+
+void
+promises(unsigned at, const struct dbt_cohort *cohort)
+{
+	w.status[at].promise.cohort = *cohort;
 }
 
 int
@@ -87,7 +112,7 @@ pass(w_usec wait, unsigned mask)
 
 	while (w.now < until) {
 		w.now += W_MIN(50 * W_MSEC, until - w.now);
-		for (unsigned i = 0; i < w.promoter->count; i++) {
+		for (unsigned i = 0; i < PLACES; i++) {
 			if (mask >> i & 1)
 				say(i);
 		}
@@ -100,14 +125,14 @@ leads(unsigned at, uint32_t term)
 {
 	struct dbt_status *status = &w.status[at];
 
-	status->promise = (struct dbt_promise){ .term = term, .stage = DBT_LEADING };
+	status->promise = (struct dbt_promise){ .term = term, .stage = DBT_LEADING, .cohort = w.cohort };
 	snprintf(status->promise.promoter, DBT_PROMOTER, "m-1/1000");
 	snprintf(status->system, sizeof(status->system), "7000");
 	status->postgres = DBT_PG_UP;
 	status->recovery = status->settled = status->streaming = false;
 	status->timeline = term;
 	status->lsn = 100;
-	status->attached = w.promoter->count - 1;
+	status->attached = w.promoter->listed - 1;
 	status->marked = true;
 }
 
@@ -116,7 +141,7 @@ follows(unsigned at, unsigned upstream, uint32_t term)
 {
 	struct dbt_status *status = &w.status[at];
 
-	status->promise = (struct dbt_promise){ .term = term, .stage = DBT_FOLLOWING };
+	status->promise = (struct dbt_promise){ .term = term, .stage = DBT_FOLLOWING, .cohort = w.cohort };
 	snprintf(status->promise.promoter, DBT_PROMOTER, "m-1/1000");
 	snprintf(status->promise.upstream, DBT_NAME, "%s", names[upstream]);
 	snprintf(status->system, sizeof(status->system), "7000");
@@ -133,7 +158,8 @@ fenced(unsigned at, uint32_t term)
 {
 	struct dbt_status *status = &w.status[at];
 
-	status->promise = (struct dbt_promise){ .term = term, .stage = DBT_FENCED };
+	status->promise = (struct dbt_promise){ .term = term, .stage = DBT_FENCED,
+		.cohort = w.promoter->cohort };
 	snprintf(status->promise.promoter, DBT_PROMOTER, "%s", w.promoter->id);
 	status->postgres = DBT_PG_UP;
 	status->recovery = status->settled = true;
@@ -162,7 +188,7 @@ void
 steady(void)
 {
 	leads(0, 3);
-	for (unsigned i = 1; i < w.promoter->count; i++)
+	for (unsigned i = 1; i < w.promoter->listed; i++)
 		follows(i, 0, 3);
 	pass(2 * W_SEC, ALL);
 	w.moves[0] = '\0';

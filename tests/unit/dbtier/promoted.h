@@ -9,14 +9,16 @@
 #include "suites.h"
 
 #define NODES 3
+#define PLACES 5 /* what a change may bring in */
 #define ORDERS 128
 #define ALL 7U /* agents: bits of a mask */
 
 struct world {
-	struct w_member members[NODES];
+	struct w_member members[PLACES];
 	struct w_cluster cluster;
+	struct dbt_cohort cohort; /* that leads() and follows() have promised */
 	struct dbt_promoter *promoter;
-	struct dbt_status status[NODES];
+	struct dbt_status status[PLACES];
 	w_usec now;
 	struct {
 		int to;
@@ -39,6 +41,11 @@ void start(void); /* three nodes, quorum 1 */
 /* db-1 leads term 3, the others follow; long enough for everybody to have found it. */
 void steady(void);
 int promoted_tear_down(void);
+
+/* The cluster file has other databases now, bits of names, and every agent and the promoter have read it. */
+void reconfigure(unsigned mask, unsigned quorum);
+/* What an agent has promised of cohorts. */
+void promises(unsigned at, const struct dbt_cohort *cohort);
 
 void say(unsigned at);
 /* Time passes; who is given in the mask goes on saying what it said. */

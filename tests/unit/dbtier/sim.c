@@ -125,6 +125,7 @@ on_move(void *arg, const struct dbt_move *move)
 {
 	struct host *host = arg;
 
+	host->sim->result->changes += strcmp(move->name, "established") == 0 && host->promoter->joint;
 	sim_trace(host->sim, "m%u: %s -> %s: %s %s term=%u (%s)", host->index, move->from, move->to,
 	    move->name, move->node, (unsigned)move->term, move->why);
 }
@@ -137,18 +138,56 @@ on_answer(void *arg, const struct dbt_answer *answer)
 	sim_trace(host->sim, "m%u: answer: %s", host->index, answer->text);
 }
 
+/* Read the cluster file as it is now. */
+static void
+host_read(struct sim *sim, struct host *host)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < sim->count; i++) {
+		if ((sim->listed >> i & 1) == 0)
+			continue;
+		host->members[count] = (struct w_member){ .name = sim->nodes[i].name, .role = W_DATABASE,
+			.index = count, .opt.database = { .initial = count == 0 ? "primary" : "replica" } };
+		count++;
+	}
+	host->cluster = (struct w_cluster){ .members = host->members, .member_count = count,
+		.opt = { .quorum = sim->quorum } };
+	host->reload = 0;
+}
+
+/* It takes its cluster file's cohort for the one that a standby has promised. */
+static void
+host_imagines(const struct host *host, struct dbt_status *status)
+{
+	if (status->promise.stage == DBT_LEADING)
+		return;
+	status->promise.cohort = (struct dbt_cohort){ .edition = 0 };
+	if (status->promise.term != 0)
+		(void)dbt_cohort_format(&host->cluster, status->promise.cohort.names);
+}
+
+static void
+host_blunder(const struct sim *sim, struct host *host)
+{
+	if (sim->config->mistake == SIM_ONE_IS_ENOUGH)
+		host->promoter->sides[0].needed = 1;
+	if (sim->config->mistake == SIM_NEW_ALONE)
+		host->promoter->sides[1].needed = 0;
+}
+
 static void
 host_start(struct sim *sim, struct host *host)
 {
 	static const char *const names[PROMOTERS] = { "m-0", "m-1" };
 	struct dbt_promoter_config config = { .self = names[host->index], .epoch = sim->now + host->index,
-		.turn = host->index, .cluster = &sim->cluster, .automatic = true,
+		.turn = host->index, .cluster = &host->cluster, .automatic = true,
 		.seed = sim_dice(sim, UINT32_MAX), .order = on_order, .move = on_move,
 		.answer = on_answer, .arg = host };
 
+	host_read(sim, host);
 	W_ASSERT(dbt_promoter_new(&config, sim->now, &host->promoter, NULL) == W_OK);
-	if (sim->config->mistake == SIM_ONE_IS_ENOUGH)
-		host->promoter->needed = 1;
+	host_blunder(sim, host);
 	host->turn = sim->now;
 }
 
@@ -170,8 +209,15 @@ host_step(struct sim *sim, struct host *host)
 {
 	if (host->promoter == NULL && sim->now >= host->back)
 		host_start(sim, host);
-	if (host->promoter != NULL && sim->now >= host->turn)
+	if (host->promoter == NULL)
+		return;
+	if (host->reload != 0 && sim->now >= host->reload) {
+		host_read(sim, host);
+		W_ASSERT(dbt_promoter_reload(host->promoter, &host->cluster, sim->now, NULL) == W_OK);
+	}
+	if (sim->now >= host->turn)
 		host->turn = dbt_promoter_turn(host->promoter, sim->now);
+	host_blunder(sim, host);
 }
 
 /* A server takes for the primary what it reaches on the highest timeline, with its quorum. */
@@ -181,7 +227,7 @@ server_step(struct sim *sim, unsigned index)
 	struct dbt_witness witness = { .came = sim->now };
 	int self = NODES + PROMOTERS + (int)index, best = -1;
 
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	for (unsigned i = 0; i < sim->count; i++) {
 		const struct node *node = &sim->nodes[i];
 
 		if (!sim_pg_runs(sim, node) || !sim_reach(sim, self, (int)i))
@@ -285,7 +331,7 @@ static void
 fault_everything(struct sim *sim, struct node *node W_UNUSED)
 {
 	sim_trace(sim, "FAULT all nodes die");
-	for (unsigned i = 0; i < sim->config->nodes; i++)
+	for (unsigned i = 0; i < sim->count; i++)
 		fault_node(sim, &sim->nodes[i]);
 }
 
@@ -311,6 +357,44 @@ fault_command(struct sim *sim, struct node *node)
 		dbt_promoter_command(host->promoter, &command, sim->now);
 }
 
+/* The cluster file is another one, and is read here sooner and there later. */
+static void
+change_file(struct sim *sim, unsigned listed, unsigned quorum)
+{
+	W_AUTO(w_buf_fini) struct w_buf text = { 0 };
+
+	sim->listed = listed;
+	sim->quorum = W_MIN(quorum, (unsigned)__builtin_popcount(listed) - 1);
+	for (unsigned i = 0; i < sim->count; i++) {
+		if (listed >> i & 1)
+			w_buf_printf(&text, "%s%s", text.len > 0 ? "," : "", sim->nodes[i].name);
+	}
+	w_buf_printf(&text, "/%u", sim->quorum);
+	memset(sim->cohort, 0, sizeof(sim->cohort));
+	memcpy(sim->cohort, text.ptr, text.len);
+	for (unsigned i = 0; i < sim->count && sim->config->changes; i++) {
+		if (listed >> i & 1)
+			sim->nodes[i].reload = sim->now + sim_between(sim, W_MSEC, 2 * W_SEC);
+	}
+	for (unsigned i = 0; i < sim->config->promoters && sim->config->changes; i++)
+		sim->hosts[i].reload = sim->now + sim_between(sim, W_MSEC, 2 * W_SEC);
+	sim_trace(sim, "FILE %s", sim->cohort);
+}
+
+static void
+fault_file(struct sim *sim)
+{
+	unsigned listed = sim->listed, used = 0;
+
+	for (unsigned i = sim_dice(sim, 3) ? 1 : 1 + (unsigned)sim_dice(sim, 3); i > 0; i--)
+		listed ^= 1U << sim_dice(sim, sim->count);
+	for (unsigned i = 0; i < sim->count; i++)
+		used |= sim->nodes[i].promise.term != 0 ? 1U << i : 0;
+	/* a file that names only empty nodes is that of another cluster */
+	if ((listed & used) != 0)
+		change_file(sim, listed, (unsigned)sim_dice(sim, 3));
+}
+
 static const struct {
 	void (*happens)(struct sim *sim, struct node *node);
 	unsigned weight;
@@ -324,13 +408,31 @@ static const struct {
 static struct node *
 victim(struct sim *sim)
 {
-	struct node *node = &sim->nodes[sim_dice(sim, sim->config->nodes)];
+	struct node *node = &sim->nodes[sim_dice(sim, sim->count)];
 
-	for (unsigned i = 0; i < sim->config->nodes && sim_dice(sim, 2) == 0; i++) {
+	for (unsigned i = 0; i < sim->count && sim_dice(sim, 2) == 0; i++) {
 		if (sim->nodes[i].primary)
 			return &sim->nodes[i];
 	}
 	return node;
+}
+
+/* Once there is an election of two cohorts, that is where it hurts. */
+static void
+fault_changes(struct sim *sim)
+{
+	static void (*const worst[])(struct sim *sim, struct node *node) = { fault_promoter, fault_cut,
+		fault_cut, fault_node, fault_freeze };
+	bool joint = false;
+
+	if (sim_dice(sim, 300) == 0)
+		fault_file(sim);
+	for (unsigned i = 0; i < sim->config->promoters; i++)
+		joint = joint || (sim->hosts[i].promoter != NULL && sim->hosts[i].promoter->joint);
+	if (joint && sim_dice(sim, 15) == 0) {
+		worst[sim_dice(sim, W_NELEM(worst))](sim, victim(sim));
+		sim->result->faults++;
+	}
 }
 
 static void
@@ -338,7 +440,9 @@ fault_step(struct sim *sim)
 {
 	unsigned total = 0, pick;
 
-	if (sim->config->quiet || sim_dice(sim, 70) != 0)
+	if (sim->config->changes && !sim->config->quiet)
+		fault_changes(sim);
+	if (sim->config->quiet || sim_dice(sim, sim->config->changes ? 120 : 70) != 0)
 		return;
 	for (unsigned i = 0; i < W_NELEM(faults); i++)
 		total += faults[i].weight;
@@ -372,6 +476,8 @@ deliver(struct sim *sim, struct message *message, w_usec *due)
 	} else {
 		host = &sim->hosts[message->to - NODES];
 		node = &sim->nodes[message->from];
+		if (sim->config->mistake >= SIM_COMPLIANT && message->kind == M_STATUS)
+			host_imagines(host, &message->status);
 		if (host->promoter != NULL && message->kind == M_STATUS)
 			dbt_promoter_status(host->promoter, &message->status, sim->now);
 		else if (host->promoter != NULL)
@@ -384,7 +490,7 @@ deliver(struct sim *sim, struct message *message, w_usec *due)
 static void
 check_terms(struct sim *sim)
 {
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	for (unsigned i = 0; i < sim->count; i++) {
 		if (sim->nodes[i].promise.term < sim->terms[i] &&
 		    sim->config->mistake != SIM_FORGETFUL)
 			sim_wrong(sim, "the term of %s went down", sim->nodes[i].name);
@@ -404,7 +510,7 @@ tick(struct sim *sim)
 	}
 	while (sim->posted > 0 && sim->due[sim->posted - 1] == 0)
 		sim->posted--;
-	for (unsigned i = 0; i < sim->config->nodes; i++)
+	for (unsigned i = 0; i < sim->count; i++)
 		sim_node_step(sim, &sim->nodes[i]);
 	for (unsigned i = 0; i < sim->config->promoters; i++)
 		host_step(sim, &sim->hosts[i]);
@@ -420,19 +526,23 @@ set_up(struct sim *sim)
 {
 	static const char *const names[NODES] = { "db-1", "db-2", "db-3", "db-4", "db-5" };
 
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	sim->count = sim->config->changes ? NODES : sim->config->nodes;
+	for (unsigned i = 0; i < sim->count; i++)
+		snprintf(sim->nodes[i].name, sizeof(sim->nodes[i].name), "%s", names[i]);
+	change_file(sim, (1U << sim->config->nodes) - 1, sim->config->quorum);
+	for (unsigned i = 0; i < sim->count; i++) {
 		struct node *node = &sim->nodes[i];
 
-		sim->members[i] = (struct w_member){ .name = names[i], .role = W_DATABASE, .index = i,
-			.opt.database = { .initial = i == 0 ? "primary" : "replica" } };
-		snprintf(node->name, sizeof(node->name), "%s", names[i]);
+		memcpy(node->configured, sim->cohort, sizeof(node->configured));
+		node->reload = 0;
 		node->agent_up = true;
 		node->epoch = sim->now;
 		node->receiver = -1;
-		if (sim->config->fresh)
+		if (sim->config->fresh || i >= sim->config->nodes)
 			continue;
 		node->promise = (struct dbt_promise){ .term = 1,
 			.stage = i == 0 ? DBT_LEADING : DBT_FOLLOWING };
+		memcpy(node->promise.cohort.names, sim->cohort, sizeof(sim->cohort));
 		if (i != 0)
 			snprintf(node->promise.upstream, sizeof(node->promise.upstream), "db-1");
 		node->before = node->promise;
@@ -440,9 +550,6 @@ set_up(struct sim *sim)
 		sim_append(node, 1, 0);
 		sim_pg_start(sim, node, i == 0);
 	}
-	sim->cluster = (struct w_cluster){ .members = sim->members,
-		.member_count = sim->config->nodes, .opt = { .quorum = sim->config->quorum } };
-	(void)dbt_cohort_format(&sim->cluster, sim->cohort);
 	for (unsigned i = 0; i < sim->config->promoters; i++) {
 		sim->hosts[i] = (struct host){ .sim = sim, .index = i };
 		host_start(sim, &sim->hosts[i]);
@@ -458,7 +565,9 @@ mend(struct sim *sim)
 	sim_trace(sim, "---- calm ----");
 	sim->faulty = false;
 	sim->cut_until = 0;
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	if (sim->config->changes)
+		change_file(sim, (1U << sim->count) - 1, sim->config->quorum);
+	for (unsigned i = 0; i < sim->count; i++) {
 		struct node *node = &sim->nodes[i];
 
 		if (!node->agent_up)
@@ -480,27 +589,30 @@ is_whole(const struct sim *sim)
 {
 	const struct node *leader = NULL;
 
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	for (unsigned i = 0; i < sim->count; i++) {
 		if (sim->nodes[i].primary && sim->nodes[i].marked && sim_pg_runs(sim, &sim->nodes[i]))
 			leader = &sim->nodes[i];
 	}
-	for (unsigned i = 0; i < sim->config->nodes && leader != NULL; i++) {
+	for (unsigned i = 0; i < sim->count && leader != NULL; i++) {
 		const struct node *node = &sim->nodes[i];
 
 		if (node != leader && (node->receiver != (int)(leader - sim->nodes) ||
 		    node->promise.term != leader->promise.term))
 			return false;
 	}
+	if (leader != NULL && (strcmp(leader->promise.cohort.names, sim->cohort) != 0 ||
+	    leader->promise.cohort.joint[0] != '\0'))
+		return false;
 	return leader != NULL && sim->acks_after > 0;
 }
 
 static void
 run_calm(struct sim *sim)
 {
-	w_usec began = sim->now;
+	w_usec began = sim->now, most = sim->config->changes ? CALM_CHANGES : CALM;
 
 	mend(sim);
-	while (sim->now - began < CALM && sim->result->wrong[0] == '\0') {
+	while (sim->now - began < most && sim->result->wrong[0] == '\0') {
 		tick(sim);
 		if (sim->acks_after > 0 && sim->result->calm == 0)
 			sim->result->calm = sim->now - began;
@@ -517,7 +629,7 @@ bool
 sim_run(const struct sim_config *config, struct sim_result *result)
 {
 	struct sim *sim = w_xcalloc(1, sizeof(*sim));
-	w_usec until = START + (config->fresh ? 2 * FAULTY : FAULTY);
+	w_usec until = START + (config->fresh || config->changes ? 2 * FAULTY : FAULTY);
 
 	*result = (struct sim_result){ 0 };
 	sim->config = config;

@@ -15,13 +15,19 @@ enum sim_mistake {
 	SIM_FORGETFUL,     /* an agent that starts again has lost its last promise */
 	SIM_ONE_IS_ENOUGH, /* the promoter needs one answer */
 	SIM_SAME_TIMELINE, /* a leader that was never promoted is resumed on the timeline of another one */
-	SIM_MISTAKE_COUNT
+	/* of these only runs with changes of the cohort tell */
+	SIM_NEW_ALONE,     /* an election of a change asks the new cohort only */
+	SIM_HASTY,         /* an agent takes a change for established as soon as it has promised it */
+	SIM_COMPLIANT,     /* promoters hear of cohorts from leaders only, else go by their cluster file; and agents obey */
+	SIM_MISTAKE_COUNT,
+	SIM_BY_FILE = SIM_MISTAKE_COUNT /* only the first half of that: agents refuse, and nothing is lost */
 };
 
 struct sim_config {
 	uint64_t seed;
 	unsigned nodes, quorum, promoters;
 	enum sim_mistake mistake;
+	bool changes; /* of the cohort: there are nodes to be added, and the cluster file changes */
 	bool fresh;  /* begin with empty data directories */
 	bool quiet;  /* no faults at all */
 	bool trace;  /* print what happens */
@@ -29,7 +35,7 @@ struct sim_config {
 
 struct sim_result {
 	char wrong[256];  /* what was violated; "": nothing */
-	unsigned faults, elections, switchovers, acknowledged, lost_messages;
+	unsigned faults, changes, elections, switchovers, acknowledged, lost_messages;
 	w_usec calm;      /* from the end of the faults to the first commit acknowledged after it */
 	w_usec whole;     /* ... until all nodes followed */
 };

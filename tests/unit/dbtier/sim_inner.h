@@ -21,6 +21,7 @@
 #define START (1000 * W_SEC)
 #define FAULTY (10 * W_SEC)
 #define CALM (30 * W_SEC)
+#define CALM_CHANGES (90 * W_SEC)
 
 struct entry {
 	uint32_t term, value; /* value 0: written by PostgreSQL itself */
@@ -39,11 +40,14 @@ struct node {
 	w_usec next_status, promoter_heard;
 	bool tell, resume, drained;
 	w_usec fence_at, settle_at, remake_until, promote_at;
+	char configured[DBT_COHORT];
+	w_usec reload; /* 0: it has the cluster file */
 	/* PostgreSQL */
 	bool data;
 	enum pg pg;
 	bool primary;
 	uint32_t pg_term; /* in which it was started as a primary */
+	struct dbt_members pg_names; /* whom its commits wait for */
 	w_usec pg_ready, pg_frozen_until, pg_frozen_since, heard;
 	int receiver;
 	unsigned flushed[NODES];
@@ -70,6 +74,9 @@ struct host {
 	unsigned index;
 	struct dbt_promoter *promoter; /* NULL: it is down */
 	w_usec back, turn;
+	struct w_member members[NODES];
+	struct w_cluster cluster; /* as it has read it */
+	w_usec reload;            /* 0: it has the cluster file */
 };
 
 struct sim {
@@ -78,10 +85,11 @@ struct sim {
 	uint64_t random;
 	w_usec now;
 	bool faulty;
+	/* the cluster file */
+	unsigned listed, quorum; /* bits of nodes */
 	char cohort[DBT_COHORT];
-	struct w_member members[NODES];
-	struct w_cluster cluster;
 	struct node nodes[NODES];
+	unsigned count;
 	struct host hosts[PROMOTERS];
 	struct message messages[MESSAGES];
 	w_usec due[MESSAGES]; /* 0: free */
@@ -114,6 +122,8 @@ unsigned sim_post(struct sim *sim, int from, int to, struct message *ret[2]);
 
 /* ---- sim_node.c ---- */
 
+/* Does a commit of this primary wait for that node, among others? */
+bool sim_is_named(const struct sim *sim, const struct node *node, unsigned other);
 bool sim_pg_runs(const struct sim *sim, const struct node *node);
 void sim_pg_kill(struct node *node);
 void sim_pg_start(struct sim *sim, struct node *node, bool primary);

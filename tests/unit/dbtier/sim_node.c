@@ -6,6 +6,16 @@
 /* ---- PostgreSQL ---- */
 
 bool
+sim_is_named(const struct sim *sim, const struct node *node, unsigned other)
+{
+	for (unsigned i = 0; i < node->pg_names.count; i++) {
+		if (strcmp(node->pg_names.names[i], sim->nodes[other].name) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
 sim_pg_runs(const struct sim *sim, const struct node *node)
 {
 	return node->pg == PG_UP && sim->now >= node->pg_frozen_until &&
@@ -32,6 +42,7 @@ sim_pg_start(struct sim *sim, struct node *node, bool primary)
 	node->pg = PG_STARTING;
 	node->primary = primary;
 	node->pg_term = primary ? node->promise.term : 0;
+	(void)dbt_cohort_parse(node->promise.cohort.names, &node->pg_names);
 	node->pg_ready = sim->now + sim_between(sim, 20 * W_MSEC, 120 * W_MSEC);
 	node->settle_at = 0;
 	node->tell = true;
@@ -101,14 +112,16 @@ quorum_position(const struct sim *sim, const struct node *node)
 {
 	unsigned best = 0;
 
-	if (sim->config->quorum == 0)
+	if (node->pg_names.quorum == 0)
 		return node->len;
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	for (unsigned i = 0; i < sim->count; i++) {
 		unsigned at_least = 0;
 
-		for (unsigned j = 0; j < sim->config->nodes; j++)
-			at_least += node->flushed[j] >= node->flushed[i];
-		if (at_least >= sim->config->quorum)
+		if (!sim_is_named(sim, node, i))
+			continue;
+		for (unsigned j = 0; j < sim->count; j++)
+			at_least += sim_is_named(sim, node, j) && node->flushed[j] >= node->flushed[i];
+		if (at_least >= node->pg_names.quorum)
 			best = W_MAX(best, node->flushed[i]);
 	}
 	return W_MIN(best, node->len);
@@ -130,7 +143,7 @@ primary_step(struct sim *sim, struct node *node)
 	if (node->marker != 0 && !node->marked && position >= node->marker)
 		node->marked = node->tell = true;
 	/* What was sent before a connection ended still counts, but once. */
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	for (unsigned i = 0; i < sim->count; i++) {
 		if (sim->nodes[i].receiver != self)
 			node->flushed[i] = 0;
 	}
@@ -187,7 +200,7 @@ node_runs(const struct sim *sim, const struct node *node)
 static int
 upstream_of(const struct sim *sim, const struct node *node)
 {
-	for (unsigned i = 0; i < sim->config->nodes; i++) {
+	for (unsigned i = 0; i < sim->count; i++) {
 		if (strcmp(sim->nodes[i].name, node->promise.upstream) == 0)
 			return (int)i;
 	}
@@ -272,6 +285,7 @@ promoted(struct sim *sim, struct node *node)
 {
 	node->primary = true;
 	node->pg_term = node->promise.term;
+	(void)dbt_cohort_parse(node->promise.cohort.names, &node->pg_names);
 	node->promote_at = 0;
 	node->acked = 0;
 	sim_append(node, node->promise.term, 0);
@@ -306,6 +320,8 @@ step_leading(struct sim *sim, struct node *node)
 		sim_append(node, sim_timeline(node), 0);
 		node->marker = node->len;
 	}
+	if (node->marked && dbt__promise_settle(&node->promise))
+		sim_trace(sim, "%s: %s is established", node->name, node->promise.cohort.names);
 	if (node->drained && sim->now - node->promoter_heard > 5 * W_SEC)
 		node->drained = false;
 }
@@ -322,7 +338,7 @@ send_status(struct sim *sim, struct node *node)
 
 	status.seq = ++node->seq;
 	memcpy(status.node, node->name, sizeof(status.node));
-	memcpy(status.cohort, sim->cohort, strlen(sim->cohort) + 1);
+	memcpy(status.configured, node->configured, sizeof(status.configured));
 	memcpy(status.refused, node->refused, sizeof(status.refused));
 	snprintf(status.system, sizeof(status.system), "%s", node->data ? "7000" : "");
 	status.postgres = node->pg == PG_NONE ? DBT_PG_NONE : node->pg == PG_STARTING ?
@@ -332,8 +348,8 @@ send_status(struct sim *sim, struct node *node)
 	if (node->remake_until != 0)
 		snprintf(status.busy, sizeof(status.busy), "rewinding");
 	status.heard_ms = node->receiver >= 0 ? (sim->now - node->heard) / W_MSEC : -1;
-	for (unsigned i = 0; i < sim->config->nodes; i++)
-		status.attached += sim->nodes[i].receiver == self;
+	for (unsigned i = 0; i < sim->count; i++)
+		status.attached += sim->nodes[i].receiver == self && sim_is_named(sim, node, i);
 	for (unsigned h = 0; h < sim->config->promoters; h++) {
 		unsigned count = sim_post(sim, self, sim_host_entity(&sim->hosts[h]), copies);
 
@@ -366,6 +382,11 @@ agent_step(struct sim *sim, struct node *node)
 	}
 	if (!node_runs(sim, node))
 		return;
+	if (node->reload != 0 && sim->now >= node->reload) {
+		memcpy(node->configured, sim->cohort, sizeof(node->configured));
+		node->reload = 0;
+		node->tell = true;
+	}
 	/* A primary that was not started as one of this term is stopped. */
 	if (node->pg != PG_NONE && node->primary &&
 	    (node->promise.stage != DBT_LEADING || node->pg_term != node->promise.term))
@@ -413,12 +434,16 @@ sim_take_order(struct sim *sim, struct node *node, const struct dbt_order *order
 	node->refused[0] = '\0';
 	node->tell = true;
 	node->promoter_heard = sim->now;
-	if (dbt__promise_take(&promise, order, &standing, sim->cohort, why) < 0) {
+	if (sim->config->mistake == SIM_COMPLIANT && order->kind == DBT_PREPARE)
+		promise.cohort = order->cohort;
+	if (dbt__promise_take(&promise, order, &standing, why) < 0) {
 		memcpy(node->refused, why, sizeof(why));
 		sim_trace(sim, "  %s refuses %s term=%u: %s", node->name, dbt_order_name(order->kind),
 		    (unsigned)order->term, why);
 		return;
 	}
+	if (sim->config->mistake == SIM_HASTY)
+		(void)dbt__promise_settle(&promise);
 	if (promise.term < node->promise.term)
 		sim_wrong(sim, "the term of %s goes down", node->name);
 	if (memcmp(&promise, &node->promise, sizeof(promise)) != 0)

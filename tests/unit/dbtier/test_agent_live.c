@@ -39,6 +39,8 @@ static struct route {
 } routes[NODES];
 static uint64_t busy_seen[NODES]; /* bits of the words below */
 static int64_t last_id;
+static unsigned monitor_ports[4];
+static struct dbt_cohort ordered; /* that orders carry; without names: the cluster file's */
 static const char *const words[] = { "starting", "stopping", "fencing", "promoting", "marking", "draining", "cloning",
 	"rewinding", "making" };
 
@@ -57,15 +59,15 @@ put(const char *name, const char *text, mode_t mode)
 }
 
 static void
-put_cluster(void)
+put_cluster(unsigned quorum)
 {
 	W_AUTO(w_buf_fini) struct w_buf out = { 0 };
 
-	w_buf_printf(&out, "cluster: { name: test, keys: keys, failover: builtin, quorum: 1, rw_password: rw, "
+	w_buf_printf(&out, "cluster: { name: test, keys: keys, failover: builtin, quorum: %u, rw_password: rw, "
 	    "ro_password: ro, agent_password: agent }\n"
 	    "monitors: [ { name: monitor-1, http: \"127.0.0.1:%u\", feed: \"127.0.0.1:%u\", collect: \"127.0.0.1:%u\","
-	    " control: \"127.0.0.1:%u\" } ]\ndatabases:\n", fixture_port(), fixture_port(), fixture_port(),
-	    fixture_port());
+	    " control: \"127.0.0.1:%u\" } ]\ndatabases:\n", quorum, monitor_ports[0], monitor_ports[1],
+	    monitor_ports[2], monitor_ports[3]);
 	for (unsigned i = 0; i < NODES; i++)
 		w_buf_printf(&out, " - { name: db-%u, address: \"127.0.0.1:%u\", data: db-%u, initial: %s,"
 		    " admin_password: admin, settings: [ \"shared_buffers = 16MB\", \"fsync = off\" ] }\n", i + 1,
@@ -189,7 +191,9 @@ set_up(void)
 			return 1;
 	for (unsigned i = 0; i < NODES; i++)
 		ports[i] = fixture_port();
-	put_cluster();
+	for (size_t i = 0; i < W_NELEM(monitor_ports); i++)
+		monitor_ports[i] = fixture_port();
+	put_cluster(1);
 	if (w_cluster_load(path, &cluster, &fault) < 0 || w_keys_load(dir, "monitor-1", &keys, &fault) < 0) {
 		printf("%s\n", fault.text);
 		return 1;
@@ -246,7 +250,9 @@ send_order(unsigned node, const struct dbt_order *order)
 	struct dbt_order full = *order;
 
 	snprintf(full.promoter, sizeof(full.promoter), PROMOTER);
-	(void)dbt_cohort_format(cluster, full.cohort);
+	full.cohort = ordered;
+	if (ordered.names[0] == '\0')
+		(void)dbt_cohort_format(cluster, full.cohort.names);
 	dbt_order_format(&full, &out);
 	if (w_zsock_send(&router, (struct w_view){ routes[node].name, routes[node].len }, true) == W_OK)
 		w_zsock_send(&router, w_buf_get(&out), false);
@@ -521,6 +527,42 @@ a_stuck_walreceiver_is_ended(void)
 	CU_ASSERT(await(0, NULL, is_streaming, 10 * W_SEC) >= 0);
 }
 
+#define ONE "db-1,db-2,db-3/1"
+#define TWO "db-1,db-2,db-3/2"
+
+static bool is_configured(const struct dbt_status *s) { return strcmp(s->configured, TWO) == 0; }
+static bool is_final(const struct dbt_status *s) { return s->promise.cohort.joint[0] == '\0'; }
+
+/* From db-3, which leads, to db-1, with two that acknowledge. */
+static void
+the_cohort_changes(void)
+{
+	put_cluster(2);
+	for (unsigned i = 0; i < NODES; i++) {
+		kill(agents[i], SIGHUP);
+		CU_ASSERT_FATAL(await(i, NULL, is_configured, 5 * W_SEC) >= 0);
+		CU_ASSERT(strcmp(statuses[i].promise.cohort.names, ONE) == 0 && statuses[i].broken[0] == '\0');
+	}
+	CU_ASSERT(strcmp(sql(2, "show synchronous_standby_names"), "ANY 1 (\"db-1\", \"db-2\", \"db-3\")") == 0);
+	ordered = (struct dbt_cohort){ .names = TWO, .joint = ONE, .edition = 1 };
+	for (unsigned i = 0; i < NODES; i++)
+		CU_ASSERT_FATAL(prepare(i, 6) >= 0);
+	/* before it can be promoted */
+	CU_ASSERT(strcmp(sql(0, "show synchronous_standby_names"), "ANY 2 (\"db-1\", \"db-2\", \"db-3\")") == 0);
+	send_follow(1, 6, "db-1");
+	send_follow(2, 6, "db-1");
+	CU_ASSERT_FATAL(promote(0, 6) >= 0);
+	CU_ASSERT(is_final(&statuses[0]) && statuses[0].promise.cohort.edition == 1);
+	CU_ASSERT(statuses[1].promise.cohort.joint[0] != '\0');
+	memset(ordered.joint, 0, sizeof(ordered.joint));
+	CU_ASSERT(follow(1, 6, "db-1") >= 0 && await(1, NULL, is_final, 5 * W_SEC) >= 0);
+	CU_ASSERT(follow(2, 6, "db-1") >= 0 && await(2, NULL, is_final, 5 * W_SEC) >= 0);
+	ordered = (struct dbt_cohort){ .names = ONE };
+	CU_ASSERT(await(1, &(struct dbt_order){ .kind = DBT_PREPARE, .term = 7 }, is_refused, 5 * W_SEC) >= 0);
+	ordered = (struct dbt_cohort){ .names = TWO, .edition = 1 };
+	CU_ASSERT(strcmp(sql(0, "insert into t values (5) returning (select count(*) from t)"), "4") == 0);
+}
+
 static bool
 is_broken(const struct dbt_status *s)
 {
@@ -530,11 +572,11 @@ is_broken(const struct dbt_status *s)
 static void
 a_broken_setting_is_told(void)
 {
-	(void)sql(2, "alter system set synchronous_commit = off");
-	(void)sql(2, "select pg_reload_conf()");
-	CU_ASSERT(await(2, NULL, is_broken, 5 * W_SEC) >= 0);
-	(void)sql(2, "alter system reset synchronous_commit");
-	(void)sql(2, "select pg_reload_conf()");
+	(void)sql(0, "alter system set synchronous_commit = off");
+	(void)sql(0, "select pg_reload_conf()");
+	CU_ASSERT(await(0, NULL, is_broken, 5 * W_SEC) >= 0);
+	(void)sql(0, "alter system reset synchronous_commit");
+	(void)sql(0, "select pg_reload_conf()");
 }
 
 /* ---- pure ---- */
@@ -565,6 +607,7 @@ static CU_TestInfo tests[] = {
 	{ "a frozen leader is fenced", a_frozen_leader_is_fenced },
 	{ "an agent that dies finds its PostgreSQL again", an_agent_that_dies_finds_its_postgres_again },
 	{ "a stuck walreceiver is ended", a_stuck_walreceiver_is_ended },
+	{ "the cohort changes", the_cohort_changes },
 	{ "a broken setting is told", a_broken_setting_is_told },
 	CU_TEST_INFO_NULL,
 };

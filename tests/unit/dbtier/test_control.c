@@ -6,7 +6,7 @@
 
 static const char order_text[] =
     "{\"v\":1,\"type\":\"order\",\"order\":\"prepare\",\"id\":12,\"term\":5,"
-    "\"promoter\":\"monitor-1/1795341600000000\",\"cohort\":\"db-1,db-2,db-3/1\",\"upstream\":\"\","
+    "\"promoter\":\"monitor-1/1795341600000000\",\"cohort\":\"db-1,db-2,db-3/1\",\"joint\":\"db-1,db-2/0\",\"edition\":4,\"upstream\":\"\","
     "\"timeline\":0,\"lsn\":67111632,\"paused\":false,\"stamp\":0}";
 
 static void
@@ -14,7 +14,8 @@ status_comes_back(void)
 {
 	W_AUTO(w_buf_fini) struct w_buf text = { 0 };
 	struct dbt_status one = { .node = "db-2", .epoch = 1795341600000000, .seq = 7,
-		.cohort = "db-1,db-2/1", .promise = { .term = 5, .promoter = "monitor-1/1",
+		.configured = "db-1/0", .promise = { .term = 5, .promoter = "monitor-1/1",
+		.cohort = { .names = "db-1,db-2/1", .joint = "db-1/0", .edition = 7 },
 		.stage = DBT_FOLLOWING, .upstream = "db-1", .paused = true, .stamp = 99 },
 		.order = 12, .trouble = "a \"quoted\" word", .postgres = DBT_PG_FROZEN,
 		.system = "7309112233445566778", .recovery = true, .timeline = 4, .lsn = 1ULL << 40,
@@ -87,6 +88,8 @@ wrong_messages_are_refused(void)
 		{ "\"paused\":false", "\"paused\":0", -W_EINVAL },
 		{ "\"upstream\":\"\"", "\"upstream\":null", -W_EINVAL },
 		{ "monitor-1/1795341600000000", "monitor-1\\u0000", -W_EJSON },
+		{ "\"edition\":4", "\"edition\":-4", -W_EINVAL },
+		{ "\"joint\":\"db-1,db-2/0\",", "", -W_EINVAL },
 		{ "\"stamp\":0}", "\"stamp\":0", -W_EJSON },
 		{ "\"upstream\":\"\"", "\"upstream\":\"0123456789012345678901234567890123456789012345678901234567890123\"", -W_EINVAL },
 	};
@@ -122,7 +125,30 @@ type_is_told(void)
 	CU_ASSERT_STRING_EQUAL(type, "");
 }
 
+static void
+cohorts_are_read(void)
+{
+	static const char *const wrong[] = { "", "/", "/0", "db-1", "db-1/", "db-1/x", "db-1/1", "db-1,db-2/2",
+		"db-1,,db-2/1", "db-1,db-1/1", ",db-1/0", "db-1,/0", "db-1\nterm=9/0", "db-\"1/0", "db-1/0/0", "DB/0" };
+	W_AUTO(w_buf_fini) struct w_buf many = { 0 };
+	struct dbt_members members = { 0 };
+
+	CU_ASSERT_FATAL(dbt_cohort_parse("db-1,db-2,db-3,a/2", &members) == W_OK);
+	CU_ASSERT(members.count == 4 && members.quorum == 2 && strcmp(members.names[3], "a") == 0);
+	CU_ASSERT(dbt_members_needed(&members) == 3);
+	CU_ASSERT(dbt_cohort_parse("db-1,db-2,db-3,a/1", &members) == W_OK && dbt_members_needed(&members) == 3);
+	CU_ASSERT(dbt_cohort_parse("a/0", &members) == W_OK && dbt_members_needed(&members) == 1);
+	for (size_t i = 0; i < W_NELEM(wrong); i++)
+		CU_ASSERT(dbt_cohort_parse(wrong[i], &members) == -W_EINVAL);
+	for (unsigned i = 0; i <= DBT_NODES_MAX; i++)
+		w_buf_printf(&many, "%sdb-%u", i > 0 ? "," : "", i);
+	w_buf_text(&many, "/1");
+	w_buf_char(&many, '\0');
+	CU_ASSERT(dbt_cohort_parse(many.ptr, &members) == -W_ETOOBIG && members.count == 1);
+}
+
 static CU_TestInfo control_tests[] = {
+	{ "a cohort is read, and what makes no sense is not", cohorts_are_read },
 	{ "a status is read as it was written", status_comes_back },
 	{ "an order is written as the specification has it", order_is_as_written },
 	{ "commands and answers are read as they were written", commands_and_answers_come_back },

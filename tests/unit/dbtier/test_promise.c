@@ -22,6 +22,9 @@ static const struct dbt_promise leading_5 = { .term = 5, .promoter = A, .stage =
 static const struct dbt_promise made_1 = { .term = 1, .promoter = A, .stage = DBT_LEADING, .made = true };
 static const struct dbt_promise paused_9 = { .term = 5, .promoter = A, .stage = DBT_LEADING, .paused = true, .stamp = 9 };
 
+/* Cohorts. */
+static const struct dbt_cohort alone = { .names = COHORT };
+
 /* Standings. */
 static const struct dbt__standing bare = { 0 };
 static const struct dbt__standing down = { .has_data = true };
@@ -118,12 +121,14 @@ same(const struct dbt_promise *a, const struct dbt_promise *b)
 }
 
 static int
-take(struct dbt_promise *promise, const struct row *row, const char *cohort, char why[DBT_TEXT])
+take(struct dbt_promise *promise, const struct row *row, const struct dbt_cohort *cohort, char why[DBT_TEXT])
 {
 	struct dbt_order order = row->order;
 
-	snprintf(order.cohort, sizeof(order.cohort), "%s", COHORT);
-	return dbt__promise_take(promise, &order, row->standing, cohort, why);
+	order.cohort = *cohort;
+	if (promise->term != 0 && promise->cohort.names[0] == '\0')
+		promise->cohort = alone;
+	return dbt__promise_take(promise, &order, row->standing, why);
 }
 
 static void
@@ -133,7 +138,7 @@ each_order_is_taken_or_refused(void)
 		const struct row *row = &rows[i];
 		struct dbt_promise promise = *row->before;
 		char why[DBT_TEXT] = "";
-		int rc = take(&promise, row, COHORT, why);
+		int rc = take(&promise, row, &alone, why);
 		bool good = row->taken ? rc == W_OK && same(&promise, &row->after) && why[0] == '\0' :
 		    rc == -W_EDENIED && same(&promise, row->before) && why[0] != '\0';
 
@@ -143,16 +148,134 @@ each_order_is_taken_or_refused(void)
 	}
 }
 
-static void
-another_cohort_is_refused(void)
-{
-	for (size_t i = 0; i < W_NELEM(rows); i++) {
-		struct dbt_promise promise = *rows[i].before;
-		char why[DBT_TEXT] = "";
+/* ---- cohorts ---- */
 
-		CU_ASSERT(take(&promise, &rows[i], "db-1,db-2/1", why) == -W_EDENIED);
-		CU_ASSERT(same(&promise, rows[i].before));
+#define X COHORT
+#define Y "db-1,db-2,db-3,db-4/1"
+#define Z "db-2,db-3/1"
+
+static const struct dbt_cohort x_2 = { .names = X, .edition = 2 };
+static const struct dbt_cohort xy_3 = { .names = Y, .joint = X, .edition = 3 };
+static const struct dbt_cohort xz_3 = { .names = Z, .joint = X, .edition = 3 };
+static const struct dbt_cohort y_3 = { .names = Y, .edition = 3 };
+static const struct dbt_cohort yz_4 = { .names = Z, .joint = Y, .edition = 4 };
+static const struct dbt_cohort z_4 = { .names = Z, .edition = 4 };
+static const struct dbt_cohort z_2 = { .names = Z, .edition = 2 };
+static const struct dbt_cohort no_cohort = { .names = "db-1,db-1/1" };
+static const struct dbt_cohort no_joint = { .names = X, .joint = "db-1/1", .edition = 1 };
+static const struct dbt_cohort no_change = { .names = X, .joint = Y };
+
+static const struct {
+	const struct dbt_cohort *promised, *ordered;
+	bool prepare, follow;       /* are they taken in a higher term? */
+	const struct dbt_cohort *after; /* NULL: the order's */
+} cohorts[] = {
+	{ &x_2, &x_2, true, true, NULL },
+	{ &x_2, &xy_3, true, true, NULL },
+	{ &x_2, &y_3, true, true, NULL },    /* the change was established elsewhere */
+	{ &x_2, &yz_4, true, true, NULL },
+	{ &x_2, &z_2, false, true, NULL },   /* cluster files differed in the beginning */
+	{ &xy_3, &xy_3, true, true, NULL },
+	{ &xy_3, &x_2, false, true, NULL },  /* the change may have been elected */
+	{ &xy_3, &xz_3, false, true, NULL },
+	{ &xy_3, &y_3, true, true, NULL },
+	{ &xz_3, &y_3, true, true, NULL },   /* another one was established: its own was in vain */
+	{ &xy_3, &yz_4, true, true, NULL },
+	{ &xz_3, &z_4, true, true, NULL },
+	{ &y_3, &y_3, true, true, NULL },
+	{ &y_3, &x_2, false, false, NULL },
+	{ &y_3, &xy_3, false, true, &y_3 },  /* what is final stays so */
+	{ &y_3, &xz_3, false, false, NULL },
+	{ &yz_4, &y_3, false, true, NULL },
+	{ &yz_4, &x_2, false, false, NULL },
+	{ &yz_4, &xy_3, false, false, NULL },
+	{ &x_2, &no_cohort, false, false, NULL },
+	{ &x_2, &no_joint, false, false, NULL },
+	{ &x_2, &no_change, false, false, NULL },
+};
+
+static bool
+same_cohort(const struct dbt_cohort *a, const struct dbt_cohort *b)
+{
+	return a->edition == b->edition && strcmp(a->names, b->names) == 0 && strcmp(a->joint, b->joint) == 0;
+}
+
+static bool
+order_taken(size_t at, enum dbt_order_kind kind, bool wanted)
+{
+	const struct dbt_cohort *promised = cohorts[at].promised, *after = cohorts[at].after;
+	struct dbt_promise promise = following_5;
+	struct dbt_order order = { .kind = kind, .term = 6, .promoter = B, .upstream = "db-3",
+		.cohort = *cohorts[at].ordered };
+	char why[DBT_TEXT] = "";
+	int rc;
+
+	promise.cohort = *promised;
+	rc = dbt__promise_take(&promise, &order, &up, why);
+	if (!wanted)
+		return rc == -W_EDENIED && promise.term == 5 && same_cohort(&promise.cohort, promised) &&
+		    why[0] != '\0';
+	return rc == W_OK && promise.term == 6 &&
+	    same_cohort(&promise.cohort, after != NULL ? after : &order.cohort);
+}
+
+static void
+an_order_that_knows_less_is_refused(void)
+{
+	for (size_t i = 0; i < W_NELEM(cohorts); i++) {
+		bool prepare = order_taken(i, DBT_PREPARE, cohorts[i].prepare);
+		bool follow = order_taken(i, DBT_FOLLOW, cohorts[i].follow);
+
+		if (!prepare || !follow)
+			printf("\n      cohorts, row %zu: prepare %d, follow %d\n", i, prepare, follow);
+		CU_ASSERT(prepare && follow);
 	}
+}
+
+static void
+who_promised_nothing_takes_any_cohort(void)
+{
+	const struct row row = { "", &nothing, &bare, { DBT_FOLLOW, .term = 5, .promoter = A, .upstream = "db-1" }, true, { 0 } };
+	struct dbt_promise promise = nothing;
+	char why[DBT_TEXT];
+
+	CU_ASSERT(take(&promise, &row, &yz_4, why) == W_OK);
+	CU_ASSERT(same_cohort(&promise.cohort, &yz_4));
+}
+
+/* In the term that is led, an order is of its cohort. */
+static void
+a_leader_heeds_its_own_cohort(void)
+{
+	static const enum dbt_order_kind kinds[] = { DBT_PROMOTE, DBT_RESUME, DBT_DRAIN, DBT_UNDRAIN };
+
+	for (size_t i = 0; i < W_NELEM(kinds); i++) {
+		struct dbt_promise promise = leading_5;
+		struct dbt_order order = { .kind = kinds[i], .term = 5, .promoter = A, .cohort = xy_3 };
+		char why[DBT_TEXT];
+
+		promise.cohort = y_3;
+		CU_ASSERT(dbt__promise_take(&promise, &order, &down, why) == W_OK);
+		CU_ASSERT(same_cohort(&promise.cohort, &y_3));
+		order.cohort = x_2;
+		CU_ASSERT(dbt__promise_take(&promise, &order, &down, why) == -W_EDENIED);
+	}
+}
+
+static void
+a_change_is_settled_once(void)
+{
+	struct dbt_promise promise = leading_5, follower = following_5;
+	struct dbt_order order = { .kind = DBT_FOLLOW, .term = 5, .promoter = A, .upstream = "db-2", .cohort = y_3 };
+	char why[DBT_TEXT];
+
+	promise.cohort = follower.cohort = xy_3;
+	CU_ASSERT(dbt__promise_settle(&promise) && same_cohort(&promise.cohort, &y_3));
+	CU_ASSERT(!dbt__promise_settle(&promise));
+	CU_ASSERT(dbt__promise_take(&follower, &order, &up, why) == W_OK && same_cohort(&follower.cohort, &y_3));
+	/* an order that was late */
+	order.cohort = xy_3;
+	CU_ASSERT(dbt__promise_take(&follower, &order, &up, why) == W_OK && same_cohort(&follower.cohort, &y_3));
 }
 
 /* Whatever comes, in whatever order. */
@@ -169,7 +292,7 @@ the_term_never_goes_down(void)
 
 		random = random * 6364136223846793005u + 1442695040888963407u;
 		row.order.term = (uint32_t)(random >> 40) % 1000;
-		(void)take(&promise, &row, COHORT, why);
+		(void)take(&promise, &row, &alone, why);
 		CU_ASSERT_FATAL(promise.term >= before);
 	}
 }
@@ -202,8 +325,10 @@ tear_down(void)
 static void
 what_was_kept_comes_back(void)
 {
+	static const struct dbt_promise changing = { .term = 7, .promoter = B, .stage = DBT_LEADING,
+		.cohort = { .names = Y, .joint = X, .edition = 3 } };
 	const struct dbt_promise *const all[] = { &nothing, &empty_5, &fenced_5, &following_5, &leading_5,
-		&made_1, &paused_9 };
+		&made_1, &paused_9, &changing };
 	struct w_fault fault = { 0 };
 	char path[128];
 
@@ -213,7 +338,7 @@ what_was_kept_comes_back(void)
 
 		CU_ASSERT(dbt__promise_keep(path, all[i], &fault) == W_OK);
 		CU_ASSERT(dbt__promise_load(path, &back, &fault) == W_OK);
-		CU_ASSERT(same(&back, all[i]));
+		CU_ASSERT(same(&back, all[i]) && same_cohort(&back.cohort, &all[i]->cohort));
 	}
 }
 
@@ -236,7 +361,9 @@ no_file_is_told_from_a_bad_one(void)
 	CU_ASSERT(dbt__promise_keep("/nowhere/at.all", &paused_9, &fault) == -W_EIO);
 }
 
-#define GOOD "term=5\npromoter=" A "\nstage=fenced\nupstream=\nmade=0\npaused=0\nstamp=0\n"
+/* of an older version */
+#define OLD "term=5\npromoter=" A "\nstage=fenced\nupstream=\nmade=0\npaused=0\nstamp=0\n"
+#define GOOD "cohort=" Y "\njoint=" X "\nedition=3\n" OLD
 
 static void
 nonsense_is_not_read(void)
@@ -252,6 +379,13 @@ nonsense_is_not_read(void)
 		"term=5\npromoter=" A "\nstage=fenced\nupstream=\nmade=2\npaused=0\nstamp=0\n",
 		"term=0\npromoter=\nstage=leading\nupstream=\nmade=0\npaused=0\nstamp=0\n",
 		"term=5\npromoter=\nstage=leading\nupstream=\nmade=0\npaused=0\nstamp=0\n",
+		"cohort=\njoint=\nedition=1\n" OLD,
+		"cohort=\njoint=" X "\nedition=0\n" OLD,
+		"cohort=" Y "\njoint=" X "\nedition=0\n" OLD,
+		"cohort=db-1/1\njoint=\nedition=0\n" OLD,
+		"cohort=db-1/0\njoint=\n" OLD,
+		"cohort=db-1/0\nedition=0\n" OLD,
+		"edition=0\n" OLD,
 	};
 	struct dbt_promise back = paused_9;
 	struct w_fault fault = { 0 };
@@ -264,6 +398,9 @@ nonsense_is_not_read(void)
 	for (size_t len = 0; len < sizeof(GOOD) - 1; len++)
 		CU_ASSERT(dbt__promise_parse((struct w_view){ GOOD, len }, &back, &fault) == -W_EINVAL);
 	CU_ASSERT(dbt__promise_parse(W_VIEW(GOOD), &back, &fault) == W_OK && same(&back, &fenced_5));
+	CU_ASSERT(same_cohort(&back.cohort, &xy_3));
+	CU_ASSERT(dbt__promise_parse(W_VIEW(OLD), &back, &fault) == W_OK && same(&back, &fenced_5));
+	CU_ASSERT(back.cohort.names[0] == '\0' && back.cohort.edition == 0);
 }
 
 /* ---- timelines ---- */
@@ -324,7 +461,10 @@ gaps_are_filled_and_goals_removed(void)
 
 static CU_TestInfo take_tests[] = {
 	{ "each order is taken or refused", each_order_is_taken_or_refused },
-	{ "another cohort is refused", another_cohort_is_refused },
+	{ "a promoter that knows less of the cohorts is refused", an_order_that_knows_less_is_refused },
+	{ "who has promised nothing takes any cohort", who_promised_nothing_takes_any_cohort },
+	{ "a leader heeds orders of its own cohort", a_leader_heeds_its_own_cohort },
+	{ "a change that is established stays so", a_change_is_settled_once },
 	{ "the term never goes down", the_term_never_goes_down },
 	CU_TEST_INFO_NULL,
 };

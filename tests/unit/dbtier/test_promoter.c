@@ -35,7 +35,7 @@ no_init_when_one_has_promised(void)
 	pass(W_SEC, ALL);
 	CU_ASSERT(w.ordered == 0);
 	start();
-	snprintf(w.status[1].cohort, DBT_COHORT, "db-1,db-2/1");
+	snprintf(w.status[1].configured, DBT_COHORT, "db-1,db-2/1");
 	pass(W_SEC, ALL);
 	CU_ASSERT(w.ordered == 0);
 }
@@ -63,7 +63,7 @@ needed_answers(void)
 
 	for (unsigned i = 0; i < W_NELEM(rows); i++) {
 		start_with((struct start){ .nodes = rows[i].nodes, .quorum = rows[i].quorum });
-		CU_ASSERT(w.promoter->needed == rows[i].needed);
+		CU_ASSERT(w.promoter->sides[0].needed == rows[i].needed);
 	}
 }
 
@@ -141,7 +141,7 @@ prepare_goes_out_at_once(void)
 		CU_ASSERT_FATAL(order(i, DBT_PREPARE) != NULL);
 		CU_ASSERT(order(i, DBT_PREPARE)->term == 10);
 		CU_ASSERT(is(order(i, DBT_PREPARE)->promoter, "m-1/1000"));
-		CU_ASSERT(is(order(i, DBT_PREPARE)->cohort, "db-1,db-2,db-3/1"));
+		CU_ASSERT(is(order(i, DBT_PREPARE)->cohort.names, "db-1,db-2,db-3/1"));
 	}
 }
 
@@ -583,6 +583,7 @@ heal_without_quorum(void)
 /* ---- the simulation ---- */
 
 #define RUNS 1500
+#define CHANGING_RUNS 600
 
 static const struct {
 	unsigned nodes, quorum;
@@ -595,6 +596,20 @@ run_of(uint64_t seed)
 	return (struct sim_config){ .seed = seed, .nodes = shapes[seed % W_NELEM(shapes)].nodes,
 		.quorum = shapes[seed % W_NELEM(shapes)].quorum, .promoters = 1 + (seed / 10) % 2,
 		.fresh = (seed / 20) % 4 == 0 };
+}
+
+/* From three of five nodes on, or four, or two, the cluster file names others again and again. */
+static struct sim_config
+changing_run_of(uint64_t seed)
+{
+	static const unsigned nodes[] = { 3, 3, 4, 2, 5, 3, 1 };
+	struct sim_config config = run_of(seed);
+
+	config.nodes = nodes[seed % W_NELEM(nodes)];
+	config.quorum = config.nodes > 1 ? 1 : 0;
+	config.fresh = seed % 16 == 0;
+	config.changes = true;
+	return config;
 }
 
 static void
@@ -624,6 +639,41 @@ nothing_is_lost(void)
 }
 
 static void
+nothing_is_lost_by_a_change(void)
+{
+	struct sim_result result, sum = { 0 };
+
+	for (uint64_t seed = 1; seed <= CHANGING_RUNS; seed++) {
+		struct sim_config config = changing_run_of(seed);
+
+		if (!sim_run(&config, &result)) {
+			printf("\n      seed %" PRIu64 ", %u nodes: %s\n", seed, config.nodes, result.wrong);
+			CU_FAIL("a run went wrong");
+		}
+		sum.changes += result.changes;
+		sum.faults += result.faults;
+		sum.whole = W_MAX(sum.whole, result.whole);
+	}
+	printf("\n      %d runs: %u faults, %u changes established, whole again after %.1f s at most ... ",
+	    CHANGING_RUNS, sum.faults, sum.changes, (double)sum.whole / 1e6);
+	CU_ASSERT(sum.changes > CHANGING_RUNS / 2);
+}
+
+/* A promoter that is wrong about the cohort is refused. It may come to nothing, then. */
+static void
+who_knows_no_better_does_no_harm(void)
+{
+	struct sim_result result;
+
+	for (uint64_t seed = 1; seed <= 100; seed++) {
+		struct sim_config config = changing_run_of(seed);
+
+		config.mistake = SIM_BY_FILE;
+		CU_ASSERT(sim_run(&config, &result) || strstr(result.wrong, "no progress") != NULL);
+	}
+}
+
+static void
 nothing_moves_without_faults(void)
 {
 	struct sim_result result;
@@ -645,7 +695,8 @@ mistakes_are_found(void)
 		uint64_t seed = 1;
 
 		for (; seed <= 4000; seed++) {
-			struct sim_config config = run_of(seed);
+			struct sim_config config = mistake >= SIM_NEW_ALONE ? changing_run_of(seed) :
+			    run_of(seed);
 
 			config.mistake = (enum sim_mistake)mistake;
 			if (!sim_run(&config, &result) && strstr(result.wrong, "no progress") == NULL)
@@ -694,6 +745,8 @@ static CU_TestInfo move_tests[] = {
 
 static CU_TestInfo sim_tests[] = {
 	{ "no acknowledged commit is lost, whatever fails", nothing_is_lost },
+	{ "nor when the cohort changes", nothing_is_lost_by_a_change },
+	{ "nor by promoters that do not know the cohort", who_knows_no_better_does_no_harm },
 	{ "nothing moves where nothing fails", nothing_moves_without_faults },
 	{ "mistakes made on purpose are found", mistakes_are_found },
 	CU_TEST_INFO_NULL

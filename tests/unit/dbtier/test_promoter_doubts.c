@@ -340,10 +340,14 @@ unfit_broken(void)
 }
 
 static void
-unfit_other_cohort(void)
+unfit_no_member(void)
 {
-	snprintf(w.status[2].cohort, DBT_COHORT, "db-3/0");
-	say(2);
+	static const struct dbt_cohort without = { .names = "db-1,db-2/1", .edition = 1 };
+
+	for (unsigned i = 0; i < NODES; i++) {
+		promises(i, &without);
+		say(i);
+	}
 }
 
 static void
@@ -371,7 +375,7 @@ switchover_refuses(void)
 		{ unfit_not_following, "db-3", "refused: db-3: does not follow the leader" },
 		{ unfit_not_streaming, "db-3", "refused: db-3: does not stream from the leader" },
 		{ unfit_broken, "db-3", "refused: db-3: has a setting that breaks the promises" },
-		{ unfit_other_cohort, "db-3", "refused: db-3: has another cluster file" },
+		{ unfit_no_member, "db-3", "refused: db-3: is not of the cohort in force" },
 		{ unfit_paused, "db-3", "refused: db-3: the cluster is paused" },
 		{ end_leader, "db-3", "refused: db-3: there is no leader to take over from" },
 	};
@@ -568,7 +572,13 @@ degrade_no_spare(void)
 static void
 degrade_cohort(void)
 {
-	unfit_other_cohort();
+	struct dbt_promoter_view view;
+
+	snprintf(w.status[2].configured, DBT_COHORT, "db-3/0");
+	pass(2900 * W_MSEC, ALL);
+	dbt_promoter_look(w.promoter, &view);
+	CU_ASSERT(view.degraded == NULL);
+	pass(200 * W_MSEC, ALL);
 }
 
 static void
@@ -606,8 +616,10 @@ reload_keeps_what_stays(void)
 	w.cluster.member_count = 2;
 	CU_ASSERT(dbt_promoter_reload(w.promoter, &w.cluster, w.now, NULL) == W_OK);
 	dbt_promoter_look(w.promoter, &view);
-	CU_ASSERT(view.cohort == 2 && view.needed == 2 && is(view.leader, "db-1"));
-	CU_ASSERT(is(view.degraded, "cohort-differs"));
+	/* what is in force has not changed */
+	CU_ASSERT(view.cohort == 3 && view.needed == 2 && is(view.leader, "db-1") && is(view.state, "steady"));
+	CU_ASSERT(is(view.in_force, "db-1,db-2,db-3/1") && is(view.configured, "db-1,db-2/1"));
+	CU_ASSERT(is(view.change, "not every agent has the new cluster file") && view.fresh == 2);
 	CU_ASSERT_PTR_NULL(dbt_promoter_agent(w.promoter, "db-3", NULL));
 	w.cluster.member_count = 0;
 	CU_ASSERT(dbt_promoter_reload(w.promoter, &w.cluster, w.now, NULL) == -W_EINVAL);

@@ -77,9 +77,10 @@ static struct dbt_status
 leader(void)
 {
 	struct dbt_status status = { .node = "db-1", .epoch = epoch, .seq = ++seq,
-		.cohort = "db-1,db-2/1", .postgres = DBT_PG_UP, .system = "7000000000000000001",
+		.configured = "db-1,db-2/1", .postgres = DBT_PG_UP, .system = "7000000000000000001",
 		.timeline = 3, .lsn = 0x5000000, .heard_ms = -1, .attached = 1, .marked = true,
-		.promise = { .term = 3, .promoter = "monitor-1/1", .stage = DBT_LEADING } };
+		.promise = { .term = 3, .promoter = "monitor-1/1", .stage = DBT_LEADING,
+			.cohort = { .names = "db-1,db-2/1" } } };
 
 	return status;
 }
