@@ -74,7 +74,9 @@ same(const struct mon_failover *a, const struct mon_failover *b)
 {
 	return a->moves == b->moves && a->term == b->term && a->paused == b->paused &&
 	       a->spare == b->spare && strcmp(a->state, b->state) == 0 &&
-	       strcmp(a->leader, b->leader) == 0 && strcmp(a->degraded, b->degraded) == 0;
+	       strcmp(a->leader, b->leader) == 0 && strcmp(a->degraded, b->degraded) == 0 &&
+	       strcmp(a->in_force, b->in_force) == 0 && strcmp(a->configured, b->configured) == 0 &&
+	       strcmp(a->change, b->change) == 0;
 }
 
 static void

@@ -172,9 +172,12 @@ take_status(struct mon_promote *promote, const struct told *told)
 	if (dbt_status_parse(told->json, &status, &fault) < 0)
 		return refuse(promote, MON_TOLD_GARBAGE, told->user, fault.text);
 	agent = find_agent(promote, status.node);
-	if (agent == NULL || strcmp(told->user, status.node) != 0)
+	if (strcmp(told->user, status.node) != 0 || strcmp(told->user, OPERATOR) == 0)
 		return refuse(promote, MON_TOLD_FORGED, told->user, status.node);
 	refuse(promote, MON_TOLD_GOOD, told->user, "");
+	/* one that the cluster file does not name any more, and whose connection is older */
+	if (agent == NULL)
+		return false;
 	/* without a way to it any is good: its clock may have been set back before it was born again */
 	if (agent->route.len == 0 || status.epoch > agent->epoch ||
 	    (status.epoch == agent->epoch && status.seq > agent->seq)) {
@@ -352,6 +355,9 @@ mon_promote_look(const struct mon_promote *promote, struct mon_failover *ret)
 	ret->fresh = view.fresh;
 	ret->cohort = view.cohort;
 	ret->needed = view.needed;
+	copy_text(ret->in_force, sizeof(ret->in_force), view.in_force);
+	copy_text(ret->configured, sizeof(ret->configured), view.configured);
+	copy_text(ret->change, sizeof(ret->change), view.change);
 	ret->elections = view.elections;
 	ret->switchovers = view.switchovers;
 	ret->failures = view.failures;

@@ -209,6 +209,9 @@ mon_show_failover(struct w_json *json, const struct mon_failover *failover)
 	put_int(json, "fresh", failover->fresh);
 	put_int(json, "cohort", failover->cohort);
 	put_int(json, "needed", failover->needed);
+	put_text(json, "in_force", failover->in_force);
+	put_text(json, "configured", failover->configured);
+	put_text(json, "change", or_null(failover->change));
 	put_int(json, "elections", (int64_t)failover->elections);
 	put_int(json, "switchovers", (int64_t)failover->switchovers);
 	put_int(json, "failures", (int64_t)failover->failures);

@@ -75,6 +75,8 @@ struct mon_failover {
 	uint32_t term;
 	bool paused, spare;
 	unsigned fresh, cohort, needed;
+	char in_force[DBT_COHORT], configured[DBT_COHORT]; /* cohorts */
+	char change[DBT_TEXT];  /* what one waits for; "": none is to come */
 	uint64_t elections, switchovers, failures;
 	w_usec last_gap;        /* 0: none */
 	uint64_t moves;         /* since the start */

@@ -199,6 +199,7 @@ status_in(void)
 	CU_ASSERT(counts(MESSAGES("accepted"), 1));
 	CU_ASSERT_EQUAL(live_get(http, "/api/cluster", &body), 200);
 	CU_ASSERT_PTR_NOT_NULL(strstr(body.ptr, "\"cohort\":2,"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(body.ptr, "\"in_force\":\"db-1,db-2/1\""));
 	CU_ASSERT_PTR_NOT_NULL(strstr(body.ptr, "\"leader\":\"db-1\""));
 	zmq_close(agent);
 	zmq_close(subscriber);

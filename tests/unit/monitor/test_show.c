@@ -229,6 +229,7 @@ failover(void)
 {
 	struct mon_failover f = { .known = true, .state = "steady", .leader = "db-2",
 		.why = "db-2 has \"it\"", .term = 6, .spare = true, .fresh = 3, .cohort = 3, .needed = 2,
+		.in_force = "db-1,db-2/1", .configured = "db-1,db-2,db-3/1", .change = "it begins",
 		.elections = 1, .switchovers = 2, .failures = 4, .last_gap = 171300, .moves = 9,
 		.last = { .time = WALL, .move = { .name = "established", .from = "electing",
 				.to = "steady", .term = 6, .node = "db-2", .took = 171300 } } };
@@ -241,6 +242,7 @@ failover(void)
 	CU_ASSERT_STRING_EQUAL(out.ptr,
 	    "{\"state\":\"steady\",\"term\":6,\"leader\":\"db-2\",\"paused\":false,\"spare\":true,"
 	    "\"degraded\":null,\"why\":\"db-2 has \\\"it\\\"\",\"fresh\":3,\"cohort\":3,\"needed\":2,"
+	    "\"in_force\":\"db-1,db-2/1\",\"configured\":\"db-1,db-2,db-3/1\",\"change\":\"it begins\","
 	    "\"elections\":1,\"switchovers\":2,\"failures\":4,\"last_gap_ms\":171.3,\"moves\":9,"
 	    "\"last\":{\"time\":1795341600000000,\"name\":\"established\",\"from\":\"electing\","
 	    "\"to\":\"steady\",\"term\":6,\"node\":\"db-2\",\"why\":null,\"took_ms\":171.3}}");
