@@ -176,7 +176,7 @@ text_of(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
-/* "failover: steady, db-2 leads term 5; degraded: no-spare", and the last move. */
+/* "failover: steady, db-2 leads term 5; degraded: no-spare; cohort OLD to NEW: what that waits for", and the last move. */
 static void
 print_failover(const json_t *failover)
 {
@@ -197,6 +197,9 @@ print_failover(const json_t *failover)
 		printf(", paused");
 	if (degraded != NULL && strcmp(degraded, "paused") != 0)
 		printf("; degraded: %s", degraded);
+	if (text_of(failover, "change") != NULL)
+		printf("; cohort %s to %s: %s", text_of(failover, "in_force"), text_of(failover, "configured"),
+		    text_of(failover, "change"));
 	if (json_is_object(last)) {
 		printf("; last: %s", text_of(last, "name"));
 		printf("%s%s%s%s", node != NULL ? " " : "", node != NULL ? node : "",

@@ -113,9 +113,7 @@ look_at_cohort(struct look *look)
 	if (cli_ask_monitors(look->cluster, "/api/failover", ASK_TIMEOUT, &body) < 0)
 		return false;
 	root = json_loads(body.ptr, 0, NULL);
-	cohort = json_string_value(json_object_get(json_object_get(root, "failover"), "cohort"));
-	if (cohort == NULL)
-		cohort = json_string_value(json_object_get(root, "cohort"));
+	cohort = json_string_value(json_object_get(json_object_get(root, "failover"), "in_force"));
 	leader = json_string_value(json_object_get(json_object_get(root, "failover"), "leader"));
 	snprintf(look->sight.leader, sizeof(look->sight.leader), "%s", leader != NULL ? leader : "");
 	snprintf(look->sight.cohort, sizeof(look->sight.cohort), "%s", cohort != NULL ? cohort : "");

@@ -110,8 +110,15 @@ serves() {
 }
 check "the new server takes requests" eventually 20 serves server-3
 goes_on "nodes came"
+counts() { # COHORT
+	status_json | jq -r '.failover | .in_force, .change'
+	[ "$(status_json | jq -r .failover.in_force)" = "$1" ]
+}
+check "the new database counts" eventually 60 counts db-1,db-2,db-3,db-4/1
+goes_on "the cohort changed"
+# Who leads is not left out.
+[ "$(leader)" != db-4 ] || check "another database leads" weir switchover db-1 --dir "$data"
 
-check "db-4 is not the one that leads" test "$(leader)" != db-4
 remove db-4 server-3 balancer-2
 check "nodes are removed" reload 0
 check "and stopped" said_all 'stopped: balancer-2' 'stopped: server-3' 'stopped: db-4'
@@ -119,6 +126,7 @@ nobody_left() {
 	! pgrep -f "$data/cluster.yaml --name (db-4|server-3|balancer-2)"
 }
 check "there is no process of them" nobody_left
+check "the database counts no more" counts db-1,db-2,db-3/1
 check "no server asks db-4 any more" sh -c '! grep -h "db=db-4" "$1"/logs/server-[12].log | tail -n 1 | grep -v removed' sh "$data"
 goes_on "nodes went"
 
@@ -136,7 +144,7 @@ fake=$((port_base + 94))
 cat >"$story_dir/fake" <<'END'
 read -r _ path _
 case $path in
-/api/failover) body="{\"failover\":{\"cohort\":\"$(cat "$1/cohort")\"}}" ;;
+/api/failover) body="{\"failover\":{\"in_force\":\"$(cat "$1/cohort")\"}}" ;;
 *) body='weir_db_lanes_leaving{node="server-1"} 0' ;;
 esac
 printf 'HTTP/1.1 200 OK\r\nContent-Length: %s\r\nConnection: close\r\n\r\n%s' "${#body}" "$body"
