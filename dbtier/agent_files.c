@@ -604,7 +604,7 @@ dbt__agent_upstream(const struct dbt_agent *agent, const char *upstream, const c
 	add_word(&out, "dbname", cluster->opt.database);
 	add_word(&out, "passfile", pgpass);
 	add_word(&out, "application_name", application);
-	w_buf_text(&out, "connect_timeout=2 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 "
+	w_buf_text(&out, "connect_timeout=2 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 tcp_user_timeout=4000 "
 			 "tcp_user_timeout=2000 gssencmode=disable ");
 	if (cluster->opt.database_ca[0] != '\0') {
 		add_word(&out, "sslmode", "verify-full");

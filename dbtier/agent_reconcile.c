@@ -20,6 +20,7 @@
 #define UNSTREAMED_MOST (3 * W_SEC)  /* then a follower asks again whether it must rewind */
 #define UNHEARD_MOST (5 * W_SEC)     /* then one that is drained takes writes again */
 #define CONNECTING_MOST (5 * W_SEC)  /* for a walreceiver, which knows no timeout before it streams */
+#define SILENT_MS 2000               /* one that streams would have ended itself by then (agent_files.c) */
 
 enum agent_seen { SEEN_NOTHING, SEEN_TORN, SEEN_DOWN, SEEN_STARTING, SEEN_FROZEN, SEEN_PRIMARY, SEEN_STANDBY, SEEN_COUNT };
 
@@ -328,12 +329,14 @@ configure(struct dbt_agent *agent, const char *upstream, bool read_only)
 
 /*
  * wal_receiver_timeout holds of a stream. Until there is one, a walreceiver waits for ever for an upstream
- * that takes connections and does not answer, or that is gone without a word.
+ * that takes connections and does not answer, or that is gone without a word; and PostgreSQL calls it
+ * streaming as soon as it has connected.
  */
 static void
 end_stuck_receiver(struct dbt_agent *agent, w_usec now)
 {
-	int pid = agent->look.streaming ? 0 : agent->look.receiver;
+	bool streams = agent->look.streaming && agent->look.heard_ms <= SILENT_MS;
+	int pid = streams ? 0 : agent->look.receiver;
 
 	if (pid != agent->receiver) {
 		agent->receiver = pid;

@@ -160,6 +160,7 @@ socket_with(int fd)
 		{ IPPROTO_TCP, TCP_KEEPIDLE, 1 },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, 1 },
 		{ IPPROTO_TCP, TCP_KEEPCNT, 3 },
+		{ IPPROTO_TCP, TCP_USER_TIMEOUT, 4000 }, /* ms; keepalives hold only while nothing is on its way */
 	};
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));

@@ -263,6 +263,7 @@ reset_rules() { # TABLE
 		chain young {
 			tcp flags & (fin|syn|rst|ack) == syn ct mark set 1
 			ct mark 1 accept
+			tcp flags & rst == rst accept comment "the resets, too, have to leave"
 			reject with tcp reset
 		}
 		chain leaving {

@@ -179,7 +179,7 @@ begin_net(bool with_zap)
 		CU_ASSERT_FATAL(w_zap_start(context, &loop, cluster, &zap, &fault) == W_OK);
 	guarded = false;
 	guard = (struct w_timer){.fire = on_guard};
-	w_timer_start(&loop, &guard, 20 * W_SEC, 0);
+	w_timer_start(&loop, &guard, 60 * W_SEC, 0);
 }
 
 static void
@@ -260,11 +260,14 @@ static void
 open_client(struct attempt *attempt, const struct w_keys *keys, const char *endpoint)
 {
 	static unsigned attempts; /* closed sockets keep their addresses for a while */
+	const int patience = 1000; /* ms */
 	W_AUTO(w_free) char *events = w_xasprintf("inproc://events-%u", attempts++);
 	struct w_fault fault = {0};
 
 	attempt->client = zmq_socket(context, ZMQ_DEALER);
 	CU_ASSERT_EQUAL(w_keys_client(keys, attempt->client, "balancer-1", &fault), W_OK);
+	/* who is turned away hears nothing, and gives up after this */
+	CU_ASSERT(zmq_setsockopt(attempt->client, ZMQ_HANDSHAKE_IVL, &patience, sizeof(patience)) == 0);
 	CU_ASSERT_FATAL(
 	    zmq_socket_monitor(attempt->client, events,
 		ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
