@@ -51,7 +51,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__LEAVE_MOST (60 * W_SEC) /* what a removed node still does must be done by then */
 #define DBT__NAME_SIZE 64 /* PostgreSQL cuts names at 63 bytes */
 #define DBT__UNNAMED UINT_MAX
-#define DBT__TRIES 3                /* runs of a read; a write that surely was not run goes on */
+#define DBT__TRIES 5                /* runs of a read: all nodes may lose it in turn; a write that surely was not run goes on */
 
 struct dbt__lane;
 struct dbt__flight;
