@@ -24,12 +24,22 @@ nobody_holds() {
 	! somebody_holds
 }
 
+ask() { # METHOD MS
+	fetch -X "$1" "$https/sleep/$2" -w '\n%{http_code}\n' >"$story_dir/answer" 2>&1 &
+	asked=$!
+}
+
+# A request that was answered before its server was found is asked again.
+in_hand() { # METHOD MS
+	kill -0 "$asked" 2>/dev/null || ask "$@"
+	somebody_holds && kill -0 "$asked" 2>/dev/null
+}
+
 # begin METHOD MS: a request on its way; its answer comes to $story_dir/answer.
 begin() {
 	check "no server works on anything" eventually 10 nobody_holds
-	fetch -X "$1" "$https/sleep/$2" -w '\n%{http_code}\n' >"$story_dir/answer" 2>&1 &
-	asked=$!
-	check "a server works on $1" eventually 10 somebody_holds
+	ask "$@"
+	check "a server works on $1" eventually 30 in_hand "$@"
 }
 
 # answered STATUS TEXT
