@@ -27,6 +27,7 @@ unit_choose(const CU_SuiteInfo *suites)
 {
 	const char *wanted = getenv("UNIT_SUITES");
 
+	CU_set_fail_on_inactive(wanted != NULL ? CU_FALSE : CU_TRUE);
 	for (; wanted != NULL && suites->pName != NULL; suites++)
 		if (strstr(suites->pName, wanted) == NULL)
 			CU_set_suite_active(CU_get_suite(suites->pName), CU_FALSE);

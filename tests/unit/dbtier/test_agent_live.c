@@ -504,7 +504,8 @@ an_agent_that_dies_finds_its_postgres_again(void)
 static int
 receiver_of(unsigned node)
 {
-	return atoi(sql(node, "select coalesce(min(pid), 0) from pg_stat_activity where backend_type = 'walreceiver'"));
+	return (int)strtol(sql(node, "select coalesce(min(pid), 0) from pg_stat_activity where backend_type = 'walreceiver'"),
+	    NULL, 10);
 }
 
 /* The kernel takes connections for a postmaster that is stopped; nobody ever answers them. */

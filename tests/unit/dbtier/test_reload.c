@@ -226,8 +226,8 @@ db3_reads(struct bench *b W_UNUSED)
 static bool
 db3_open(struct bench *b W_UNUSED)
 {
-	return atoi(fixture_sql(&pg, 2, "SELECT count(*) FROM pg_stat_activity WHERE"
-	    " application_name LIKE 'weir-%'")) > 0;
+	return strcmp(fixture_sql(&pg, 2, "SELECT count(*) > 0 FROM pg_stat_activity WHERE"
+	    " application_name LIKE 'weir-%'"), "t") == 0;
 }
 
 static void
@@ -488,8 +488,8 @@ another_clusters_primary_is_not_used(void)
 	(void)fixture_sql(&other, 0, "CREATE TABLE more AS SELECT generate_series(1, 200000)");
 	(void)fixture_sql(&other, 0, "SELECT pg_switch_wal()");
 	under_load(add_a_stranger);
-	CU_ASSERT(atoi(fixture_sql(&other, 0, "SELECT count(*) FROM pg_stat_activity WHERE"
-	    " application_name IN ('weir-read', 'weir-write')")) == 0);
+	CU_ASSERT(strcmp(fixture_sql(&other, 0, "SELECT count(*) FROM pg_stat_activity WHERE"
+	    " application_name IN ('weir-read', 'weir-write')"), "0") == 0);
 	fixture_stop(&other);
 	CU_ASSERT(bench_until(&bench, all_used, 5 * W_SEC));
 }
