@@ -229,6 +229,8 @@ bool dbt__agent_is_torn(const struct dbt_agent *agent);
 int dbt__agent_set_torn(const struct dbt_agent *agent, bool torn, struct w_fault *fault);
 /* Make an empty folder DATA.new owned by PostgreSQL's user, removing an older one. */
 int dbt__agent_fresh(const struct dbt_agent *agent, struct w_fault *fault);
+/* postgresql.conf without comments: each process of PostgreSQL reads all of it at each reload. */
+int dbt__agent_strip(const struct dbt_agent *agent, const char *conf, struct w_fault *fault);
 /* postgresql.conf includes weir.conf, once. */
 int dbt__agent_include(const struct dbt_agent *agent, const char *conf, struct w_fault *fault);
 /* PostgreSQL will start as a standby from dir, or not. */

@@ -153,6 +153,27 @@ dbt__agent_fresh(const struct dbt_agent *agent, struct w_fault *fault)
 }
 
 int
+dbt__agent_strip(const struct dbt_agent *agent, const char *conf, struct w_fault *fault)
+{
+	W_AUTO(w_buf_fini) struct w_buf text = { 0 }, out = { 0 };
+	struct w_view lines, line;
+	int rc = get_file(agent, conf, &text, fault);
+
+	if (rc < 0)
+		return rc;
+	w_buf_text(&out, "# What initdb has set. weir.conf comes after it, and the cluster file's settings are there.\n"
+			 "# PostgreSQL's share folder has a postgresql.conf.sample, which tells of all the others.\n");
+	lines = w_buf_get(&text);
+	while (w_view_split(&lines, '\n', &line)) {
+		struct w_view told = w_view_trim(line);
+
+		if (told.len > 0 && told.ptr[0] != '#')
+			w_buf_printf(&out, "%.*s\n", (int)line.len, line.ptr);
+	}
+	return put_file(agent, conf, w_buf_get(&out), fault);
+}
+
+int
 dbt__agent_include(const struct dbt_agent *agent, const char *conf, struct w_fault *fault)
 {
 	static const char line[] = "include_if_exists = 'weir.conf'";

@@ -151,7 +151,9 @@ finish_new(struct dbt_agent *agent, struct w_fault *fault)
 
 	if (primary && agent->promise.stage != DBT_LEADING)
 		return w_fail(fault, -W_ECANCELED, "somebody else leads meanwhile");
-	rc = dbt__agent_include(agent, conf, fault);
+	rc = primary ? dbt__agent_strip(agent, conf, fault) : W_OK;
+	if (rc == W_OK)
+		rc = dbt__agent_include(agent, conf, fault);
 	if (rc == W_OK)
 		rc = dbt__agent_write(agent, data, "", fault);
 	if (rc == W_OK && !primary)

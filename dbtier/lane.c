@@ -98,12 +98,13 @@ dbt__lane_free(struct dbt__lane *lane)
 	free(lane->columns);
 	free(lane->prepared);
 	free(lane->generation);
+	PQfinish(lane->conn);
 	free(lane);
 }
 
-/* Everything but its jobs. */
+/* Everything but its jobs and its connection. */
 static void
-bury(struct dbt__lane *lane)
+bury(struct dbt__lane *lane, struct w_list *where)
 {
 	struct dbt__pool *pool = lane->pool;
 
@@ -123,11 +124,9 @@ bury(struct dbt__lane *lane)
 	if (lane->cancel != NULL)
 		w_steal(&lane->cancel)->lane = NULL;
 	dbt__channel_fini(&lane->channel);
-	if (lane->conn != NULL)
-		PQfinish(w_steal(&lane->conn));
 	w_list_remove(&lane->dirty);
 	w_list_remove(&lane->node);
-	w_list_push(&lane->worker->grave, &lane->node);
+	w_list_push(where, &lane->node);
 	lane->worker->pump = true;
 }
 
@@ -174,8 +173,18 @@ dbt__lane_lose(struct dbt__lane *lane, const char *why)
 		log_lane(lane, lane->count > 0 ? W_INFO : W_DEBUG, "lane-lost", why);
 		dbt__site_suspect(lane->pool->site);
 	}
-	bury(lane);
+	bury(lane, &lane->worker->grave);
+	if (lane->conn != NULL)
+		PQfinish(w_steal(&lane->conn));
 	lose_jobs(lane);
+}
+
+void
+dbt__lane_retire(struct dbt__lane *lane)
+{
+	W_ASSERT(dbt__lane_idle(lane));
+	bury(lane, &lane->worker->retired);
+	w_timer_start(lane->worker->loop, &lane->worker->retire, DBT__RETIRE, 0);
 }
 
 /* ---- dialing ---- */

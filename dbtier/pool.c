@@ -13,8 +13,9 @@
  * else read from it after it was succeeded. A write needs no such care, for nobody acknowledges it.
  *
  * Every replica has a write lane that waits for its promotion, since to open one (TLS, SCRAM, a new process)
- * takes longest when a node has just been promoted and all want to. Who is about to be primary gets a
- * few more as soon as it is no standby any more, for those that are held.
+ * takes longest when a node has just been promoted and all want to. Who is about to be primary and has none gets
+ * one for those that are held. More are dialed when it is in force: until then they would only take the
+ * processor from what makes it so.
  */
 #include "dbtier/topology.h"
 #include "dbtier/worker.h"
@@ -323,19 +324,16 @@ dbt__pump(struct dbt_worker *worker)
 		pump_queue(worker, &worker->queue[i]);
 }
 
-/* Of writes that are held, as many as are dialed for at once. */
-static unsigned
-held_writes(const struct dbt_worker *worker)
+static bool
+holds_writes(const struct dbt_worker *worker)
 {
-	unsigned count = 0;
 	struct w_list *pos;
 
 	w_list_each(pos, &worker->held) {
-		count += w_list_entry(pos, struct dbt__job, node)->class == DBT__WRITE;
-		if (count >= DIALS_AT_ONCE)
-			break;
+		if (w_list_entry(pos, struct dbt__job, node)->class == DBT__WRITE)
+			return true;
 	}
-	return count;
+	return false;
 }
 
 /* Who is, or is about to be, primary. */
@@ -343,7 +341,6 @@ static void
 fill_heir(struct dbt_worker *worker)
 {
 	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
-	unsigned wanted = held_writes(worker);
 	struct dbt__site *site;
 	struct dbt__pool *pool;
 
@@ -353,7 +350,7 @@ fill_heir(struct dbt_worker *worker)
 	if (site == NULL || site->place->generation != topology->nodes[topology->heir].generation)
 		return; /* that is yet to be followed */
 	pool = &site->pools[DBT__WRITE];
-	while (pool->count < wanted && may_dial(pool))
+	if (pool->count == 0 && may_dial(pool) && holds_writes(worker))
 		dbt__lane_dial(pool);
 }
 

@@ -64,14 +64,39 @@ shun_pool(struct dbt__pool *pool)
 		dbt__lane_shun(w_list_entry(pos, struct dbt__lane, node));
 }
 
-/* Why its lanes are given up, or NULL. */
-static const char *
-end_of(const struct dbt_topology *topology, const struct dbt_node *node)
+/*
+ * Nobody is to use it any more. A PostgreSQL that loses a connection ends a process, and many at once take
+ * the processor from the promotion that is under way: those that have nothing to do end later.
+ */
+static void
+leave_pool(struct dbt__pool *pool, const char *why)
 {
-	if (node->role == DBT_DOWN)
-		return "the node is down";
-	return node->role == DBT_PRIMARY && node->timeline < topology->floor ?
-	    "it has been succeeded" : NULL;
+	struct w_list *pos, *tmp;
+
+	w_list_each_safe(pos, tmp, &pool->lanes) {
+		struct dbt__lane *lane = w_list_entry(pos, struct dbt__lane, node);
+
+		if (dbt__lane_idle(lane))
+			dbt__lane_retire(lane);
+	}
+	dbt__pool_lose(pool, why);
+}
+
+static void
+on_retire(void *arg)
+{
+	struct dbt_worker *worker = arg;
+	struct w_list *node;
+
+	while ((node = w_list_shift(&worker->retired)) != NULL)
+		w_list_push(&worker->grave, node);
+	free_dead(worker);
+}
+
+static bool
+is_succeeded(const struct dbt_topology *topology, const struct dbt_node *node)
+{
+	return node->role == DBT_PRIMARY && node->timeline < topology->floor;
 }
 
 static void
@@ -83,13 +108,15 @@ follow_node(struct dbt__site *site, const struct dbt_topology *topology)
 	bool back = was <= DBT_DOWN && node->role >= DBT_PRIMARY;
 	bool rises = was != DBT_PRIMARY && node->role == DBT_PRIMARY;
 	bool silent = node->doubted && !site->silent;
-	const char *end = end_of(topology, node);
+	bool down = node->role == DBT_DOWN, succeeded = is_succeeded(topology, node);
 
 	site->role = node->role;
 	site->silent = node->doubted;
 	for (unsigned class = 0; class < DBT__CLASSES; class++) {
-		if (end != NULL)
-			dbt__pool_lose(&pools[class], end);
+		if (down)
+			dbt__pool_lose(&pools[class], "the node is down");
+		else if (succeeded)
+			leave_pool(&pools[class], "it has been succeeded");
 		if (back || (rises && class == DBT__WRITE))
 			pools[class].retry_at = 0;
 		if (silent && class != DBT__WRITE)
@@ -101,7 +128,7 @@ follow_node(struct dbt__site *site, const struct dbt_topology *topology)
 	 */
 	if (topology->heir != (int)site->slot &&
 	    (node->role != DBT_REPLICA || was == DBT_PRIMARY))
-		dbt__pool_lose(&pools[DBT__WRITE], "no longer the primary in force");
+		leave_pool(&pools[DBT__WRITE], "no longer the primary in force");
 }
 
 static bool
@@ -337,10 +364,12 @@ make_worker(const struct dbt_worker_config *config)
 	w_list_init(&worker->held);
 	w_list_init(&worker->dirty);
 	w_list_init(&worker->grave);
+	w_list_init(&worker->retired);
 	w_list_init(&worker->positions[0]);
 	w_list_init(&worker->positions[1]);
 	worker->tick = (struct w_timer){ .fire = on_tick, .arg = worker };
 	worker->sweep = (struct w_timer){ .fire = on_sweep, .arg = worker };
+	worker->retire = (struct w_timer){ .fire = on_retire, .arg = worker };
 	make_options(worker);
 	w_turn_add(worker->loop, &worker->turn, W_TURN_DATABASE, on_turn, worker);
 	return worker;
@@ -398,10 +427,11 @@ dbt_worker_free(struct dbt_worker **worker)
 		uv_close((uv_handle_t *)old->listener.async, free_async);
 	}
 	end_jobs(old);
-	free_dead(old);
+	on_retire(old);
 	w_turn_remove(&old->turn);
 	w_timer_fini(&old->tick);
 	w_timer_fini(&old->sweep);
+	w_timer_fini(&old->retire);
 	dbt__sites_fini(old);
 	free(old->ro_options);
 	free(old->rw_options);

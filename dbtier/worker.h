@@ -48,6 +48,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__WRITE_GRACE (5 * W_SEC)   /* and for a write */
 #define DBT__GUARD_PAUSE (20 * W_MSEC) /* a node that was not far enough is not asked for so long */
 #define DBT__AHEAD (2 * W_SEC) /* a position of a timeline that nobody knows is waited for so long */
+#define DBT__RETIRE W_SEC /* the connection of an idle lane to a node that is left stays open for so long */
 #define DBT__LEAVE_MOST (60 * W_SEC) /* what a removed node still does must be done by then */
 #define DBT__NAME_SIZE 64 /* PostgreSQL cuts names at 63 bytes */
 #define DBT__UNNAMED UINT_MAX
@@ -117,7 +118,7 @@ enum dbt__lane_state { DBT__DIALING, DBT__OPEN, DBT__DEAD };
 struct dbt__pool;
 
 struct dbt__lane {
-	struct w_list node;  /* in its pool, or in worker->grave */
+	struct w_list node;  /* in its pool, or in worker->grave or retired */
 	struct w_list dirty; /* in worker->dirty */
 	struct dbt_worker *worker;
 	struct dbt__pool *pool;
@@ -229,12 +230,13 @@ struct dbt_worker {
 	bool pump;           /* something changed for those in the queue */
 	struct w_list dirty; /* lanes with todo */
 	struct w_list grave;
+	struct w_list retired; /* lanes without a pool, whose connections end when retire fires */
 	struct w_list positions[2]; /* fibers that the question under way answers; the next one's */
 	const struct dbt__job *asking; /* the question, from when it is asked to its answer */
 	bool leading;        /* a fiber asks, or is about to */
 	struct dbt__position_waiter *position_leader; /* it is about to */
 	struct w_turn turn;
-	struct w_timer tick, sweep;
+	struct w_timer tick, sweep, retire;
 	bool ticking, stopping;
 	struct dbt__listener listener;
 
@@ -298,6 +300,8 @@ void dbt__lane_give(struct dbt__lane *lane, struct dbt__job *job);
 void dbt__lane_send(struct dbt__lane *lane);
 /* End it; its jobs are run again elsewhere or fail. why: for the log, NULL for a quiet end. */
 void dbt__lane_lose(struct dbt__lane *lane, const char *why);
+/* The lane is idle: it is given up now, its connection DBT__RETIRE later. */
+void dbt__lane_retire(struct dbt__lane *lane);
 /* The same after reading what has come: it may say what was done and what was not. */
 void dbt__lane_hear_out(struct dbt__lane *lane, const char *why);
 /* The server does not know, or should not know any more, the statement of this flight. */

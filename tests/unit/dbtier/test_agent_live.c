@@ -379,6 +379,9 @@ a_cluster_is_made(void)
 	CU_ASSERT(strcmp(sql(0, "create table t (id int); insert into t values (1) returning id"), "1") == 0);
 	CU_ASSERT(strcmp(sql(0, "show fsync"), "on") == 0);
 	CU_ASSERT(strcmp(sql(0, "show shared_buffers"), "16MB") == 0);
+	/* what initdb has set is there, and little else */
+	CU_ASSERT(strcmp(sql(0, "show lc_messages"), "C.UTF-8") == 0);
+	CU_ASSERT(strcmp(sql(0, "select length(pg_read_file('postgresql.conf')) < 2000"), "t") == 0);
 }
 
 static void

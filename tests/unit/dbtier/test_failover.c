@@ -374,7 +374,48 @@ the_old_primary_serves_nobody(void)
 		CU_ASSERT(worker->sites[0]->pools[class].count == 0);
 }
 
+/* ---- what a node that is left keeps for a while ---- */
+
+static struct dbt__pool *
+waiting_pool(struct bench *b)
+{
+	return &b->worker->sites[1]->pools[DBT__WRITE];
+}
+
+static bool
+has_its_lane(struct bench *b)
+{
+	struct dbt__pool *pool = waiting_pool(b);
+
+	return pool->count == 1 &&
+	    dbt__lane_idle(w_list_entry(pool->lanes.next, struct dbt__lane, node));
+}
+
+static bool
+has_no_session(struct bench *b W_UNUSED)
+{
+	return strcmp(fixture_sql(&pg, 1, "SELECT count(*) FROM pg_stat_activity"
+	    " WHERE application_name = 'weir-write'"), "0") == 0;
+}
+
+static void
+an_idle_lane_is_left_at_once_and_ends_later(void)
+{
+	struct dbt__pool *pool = waiting_pool(&bench);
+	w_usec began;
+
+	CU_ASSERT_FATAL(bench_until(&bench, has_its_lane, 10 * W_SEC));
+	began = w_now();
+	dbt__lane_retire(w_list_entry(pool->lanes.next, struct dbt__lane, node));
+	CU_ASSERT(pool->count == 0 && w_list_empty(&pool->lanes) && !has_no_session(&bench));
+	CU_ASSERT(bench_until(&bench, has_no_session, 10 * W_SEC));
+	CU_ASSERT(w_now() - began >= DBT__RETIRE && w_list_empty(&bench.worker->retired));
+	dbt__pools_fill(bench.worker);
+	CU_ASSERT(bench_until(&bench, has_its_lane, 10 * W_SEC));
+}
+
 static CU_TestInfo failover_tests[] = {
+	{ "an idle lane is left at once, and ends later", an_idle_lane_is_left_at_once_and_ends_later },
 	{ "a drain holds writes, and fails none", a_drain_holds_writes },
 	{ "a read-only session is left", a_read_only_session_is_left },
 	{ "a false alarm fails nothing", a_false_alarm_fails_nothing },
