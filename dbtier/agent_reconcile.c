@@ -350,6 +350,18 @@ end_stuck_receiver(struct dbt_agent *agent, w_usec now)
 	agent->receiver_since = now;
 }
 
+/*
+ * The postmaster of PostgreSQL 15 keeps a request for a walreceiver that comes while the last one ends, and
+ * sleeps over it when it learns of that end just before its select(): until somebody connects, or a minute.
+ * SIGUSR1 without a reason makes it look again, and does nothing else (postmaster.c, sigusr1_handler()).
+ */
+static void
+wake_postmaster(const struct dbt_agent *agent)
+{
+	if (agent->look.receiver == 0 && agent->pm.pid > 1)
+		kill((pid_t)agent->pm.pid, SIGUSR1);
+}
+
 void
 dbt__agent_reconfigure(struct dbt_agent *agent)
 {
@@ -396,6 +408,7 @@ do_follow(struct dbt_agent *agent)
 	}
 	if (agent->unstreamed == 0)
 		agent->unstreamed = now;
+	wake_postmaster(agent);
 	return now - agent->unstreamed > UNSTREAMED_MOST ? ask(agent, NULL) : NULL;
 }
 
