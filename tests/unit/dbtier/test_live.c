@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "dbtier/stats.h"
+#include "dbtier/worker.h"
 #include "fixture.h"
 #include "suites.h"
 
@@ -406,12 +407,25 @@ no_replicas(struct bench *b)
 	return dbt_topology_get(b->dbt)->fit_replicas == 0;
 }
 
+static bool
+nobody_dials(struct bench *b)
+{
+	for (unsigned i = 0; i < FIXTURE_NODES; i++)
+		for (unsigned class = 0; class < DBT__CLASSES; class++)
+			if (b->worker->sites[i]->pools[class].dialing > 0)
+				return false;
+	return true;
+}
+
 static void
 without_replicas_the_primary_reads(void)
 {
 	struct call calls[20];
 	w_usec start;
 
+	/* a stop in order waits for those that authenticate, and who stops here does not answer them */
+	CU_ASSERT_FATAL(bench_until(&bench, all_fit, 10 * W_SEC));
+	CU_ASSERT_FATAL(bench_until(&bench, nobody_dials, 10 * W_SEC));
 	fixture_stop_node(&pg, 1, SIGINT);
 	fixture_stop_node(&pg, 2, SIGQUIT);
 	for (unsigned i = 0; i < 20; i++)
