@@ -12,6 +12,10 @@
  * so only while what is known of it is young: a process that was frozen together with a primary would
  * else read from it after it was succeeded. A write needs no such care, for nobody acknowledges it.
  *
+ * To open a connection takes (TLS, SCRAM) some 15 ms of processors, most of it in the worker's thread: longer
+ * than a write. When many writes were held and all are let go, as after a failover, that would hold up the first
+ * ones: so for a moment they go one behind the other on what there is, and lanes are dialed one by one.
+ *
  * Every replica has a write lane that waits for its promotion, since to open one (TLS, SCRAM, a new process)
  * takes longest when a node has just been promoted and all want to. Who is about to be primary and has none gets
  * one for those that are held. More are dialed when it is in force: until then they would only take the
@@ -21,6 +25,7 @@
 #include "dbtier/worker.h"
 
 #define DIALS_AT_ONCE 4
+#define CROWDED (500 * W_MSEC) /* the moment after held writes were let go */
 
 /* What the pools that were looked at have to offer. */
 struct offer {
@@ -214,6 +219,12 @@ may_take(const struct dbt__pool *pool)
 	return most_of(pool) < 2 || pool->taken + 1 < most_of(pool);
 }
 
+static bool
+is_crowded(const struct dbt_worker *worker, const struct dbt__job *job)
+{
+	return job->class == DBT__WRITE && worker->loop->now < worker->crowded;
+}
+
 static struct dbt__lane *
 pick(struct dbt_worker *worker, struct dbt__job *job)
 {
@@ -228,6 +239,11 @@ pick(struct dbt_worker *worker, struct dbt__job *job)
 		return offer.idle != NULL && may_take(offer.idle->pool) ? offer.idle : NULL;
 	if (offer.idle != NULL)
 		return offer.idle;
+	if (is_crowded(worker, job) && offer.roomy != NULL && offer.least != NULL) {
+		if (offer.roomy->dialing == 0)
+			dbt__lane_dial(offer.roomy);
+		return offer.least;
+	}
 	return offer.roomy == NULL ? offer.least : NULL;
 }
 
@@ -253,11 +269,12 @@ dbt__any_fit(const struct dbt_worker *worker, const struct dbt__job *job)
 static void
 dial_for(struct dbt_worker *worker, struct dbt__job *job, unsigned waiting)
 {
+	unsigned most = is_crowded(worker, job) ? 1 : W_MIN(waiting, DIALS_AT_ONCE);
 	struct offer offer;
 
-	for (unsigned i = 0; i < DIALS_AT_ONCE; i++) {
+	for (unsigned i = 0; i < most; i++) {
 		offer = look(worker, job);
-		if (offer.roomy == NULL || offer.roomy->dialing >= W_MIN(waiting, DIALS_AT_ONCE))
+		if (offer.roomy == NULL || offer.roomy->dialing >= most)
 			return;
 		dbt__lane_dial(offer.roomy);
 	}
@@ -282,6 +299,8 @@ dbt__unhold(struct dbt_worker *worker)
 			continue;
 		w_list_remove(&job->node);
 		w_list_push(&worker->queue[job->class], &job->node);
+		if (job->class == DBT__WRITE)
+			worker->crowded = worker->loop->now + CROWDED;
 	}
 	worker->pump = true;
 }

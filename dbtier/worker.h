@@ -226,6 +226,7 @@ struct dbt_worker {
 
 	struct w_list queue[DBT__CLASSES];
 	struct w_list held; /* jobs that no node can take now: they hold up no others */
+	w_usec crowded; /* until then writes that were held share the lanes that there are */
 	unsigned queued, in_flight;
 	bool pump;           /* something changed for those in the queue */
 	struct w_list dirty; /* lanes with todo */
