@@ -288,7 +288,10 @@ do_fence(struct dbt_agent *agent)
 		return NULL;
 	if (agent->piece.running)
 		return "fencing";
-	agent->piece.lsn = agent->promise.stage == DBT_FENCED ? agent->first : 0;
+	if (agent->promise.stage == DBT_FENCED && agent->first != 0) {
+		agent->piece.lsn = agent->first;
+		return piece(agent, PIECE_RECEIVE, "fencing");
+	}
 	agent->conf_upstream[0] = '\0';
 	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", dbt__agent_cohort(agent));
 	return piece(agent, PIECE_FENCE, "fencing");
@@ -523,6 +526,17 @@ end_look(struct dbt_agent *agent)
 	take_look(agent);
 }
 
+/* How far it is is told before it is fenced: those that are not ahead may turn to it. */
+static void
+end_receive(struct dbt_agent *agent)
+{
+	take_look(agent);
+	if (agent->piece.rc < 0)
+		return;
+	agent->first = 0;
+	dbt__agent_tell(agent, true);
+}
+
 static void
 end_fence(struct dbt_agent *agent)
 {
@@ -538,6 +552,7 @@ static void
 end_promote(struct dbt_agent *agent)
 {
 	take_look(agent);
+	agent->looked = w_now(); /* another one can wait until the marker is acknowledged */
 	if (agent->piece.rc < 0)
 		dbt__agent_trouble(agent, "promoting", agent->piece.why);
 	else
@@ -615,6 +630,7 @@ end_checkpoint(struct dbt_agent *agent)
 
 static void (*const ends[PIECE_COUNT])(struct dbt_agent *agent) = {
 	[PIECE_LOOK] = end_look,
+	[PIECE_RECEIVE] = end_receive,
 	[PIECE_FENCE] = end_fence,
 	[PIECE_PROMOTE] = end_promote,
 	[PIECE_MARK] = end_mark,

@@ -12,7 +12,7 @@
 #include "dbtier/dial.h"
 
 #define LOOK_MOST (500 * W_MSEC) /* an answer that takes longer is none */
-#define POLL_EVERY (2 * W_MSEC)
+#define POLL_EVERY (4 * W_MSEC) /* looks cost what those need who are waited for */
 #define NAMED_MOST (300 * W_MSEC)   /* for synchronous_standby_names to be in force */
 #define FENCE_MOST (2 * W_SEC)
 #define RECEIVE_MOST (500 * W_MSEC)  /* for what a target of a switchover waits for */
@@ -421,21 +421,19 @@ nap(void)
 }
 
 /* The target of a switchover takes what the others have before it lets go. */
-static int
-receive_first(struct dbt_agent *agent)
+static void
+piece_receive(struct dbt_agent *agent)
 {
 	struct agent_piece *piece = &agent->piece;
 	w_usec until = piece->started + RECEIVE_MOST;
-	struct agent_look *look = &piece->look;
-	int rc = W_OK;
+	const struct agent_look *look = &piece->look;
 
-	while (piece->lsn != 0 && rc == W_OK) {
-		rc = look_now(agent, w_now() + LOOK_MOST, look);
-		if (rc == W_OK && (!look->recovery || look->lsn >= piece->lsn || w_now() >= until))
-			break;
+	while ((piece->rc = look_now(agent, w_now() + LOOK_MOST, &piece->look)) == W_OK) {
+		if (!look->recovery || look->lsn >= piece->lsn || w_now() >= until)
+			return;
 		nap();
 	}
-	return rc;
+	close_own(&agent->conns);
 }
 
 /*
@@ -483,17 +481,13 @@ static void
 piece_fence(struct dbt_agent *agent)
 {
 	struct agent_piece *piece = &agent->piece;
+	const struct agent_conf conf = { .upstream = "", .cohort = piece->cohort };
 	struct w_fault fault = { 0 };
 
-	piece->rc = receive_first(agent);
-	if (piece->rc == W_OK) {
-		const struct agent_conf conf = { .upstream = "", .cohort = piece->cohort };
-
-		piece->rc = dbt__agent_settings(agent, agent->opt->data, &conf, &fault);
-		if (piece->rc < 0)
-			sql_failed(piece->why, piece->rc, "fence", fault.text);
-	}
-	if (piece->rc == W_OK) {
+	piece->rc = dbt__agent_settings(agent, agent->opt->data, &conf, &fault);
+	if (piece->rc < 0) {
+		sql_failed(piece->why, piece->rc, "fence", fault.text);
+	} else {
 		kill((pid_t)piece->pid, SIGHUP);
 		piece->rc = await_still(agent);
 	}
@@ -524,6 +518,19 @@ await_primary(struct dbt_agent *agent, w_usec deadline)
 	return rc;
 }
 
+/* The marker's commit waits on its connection, over many pieces; it is never cancelled. */
+static void
+send_marker(struct dbt_agent *agent)
+{
+	struct agent_conns *conns = &agent->conns;
+	W_AUTO(w_free) char *sql =
+	    w_xasprintf("select pg_logical_emit_message(true, 'weir.term', '%u')", agent->piece.term);
+
+	conns->warned = false;
+	conns->marking = PQsendQuery(conns->work, sql) == 1;
+}
+
+/* Of what timeline it is now is looked at while the marker is on its way: it counts when that is the term. */
 static void
 piece_promote(struct dbt_agent *agent)
 {
@@ -545,6 +552,8 @@ piece_promote(struct dbt_agent *agent)
 	if (piece->rc == W_OK)
 		piece->rc = await_primary(agent, deadline);
 	if (piece->rc == W_OK)
+		send_marker(agent);
+	if (piece->rc == W_OK)
 		piece->rc = look_now(agent, deadline, &piece->look);
 	if (piece->rc < 0)
 		close_own(&agent->conns);
@@ -561,14 +570,11 @@ checkpoint_soon(struct agent_conns *conns)
 	conns->checkpointing = PQsendQuery(conns->work, "checkpoint") == 1;
 }
 
-/* The marker's commit waits on its connection, over many pieces; it is never cancelled. */
 static void
 piece_mark(struct dbt_agent *agent)
 {
 	struct agent_piece *piece = &agent->piece;
 	struct agent_conns *conns = &agent->conns;
-	W_AUTO(w_free) char *sql =
-	    w_xasprintf("select pg_logical_emit_message(true, 'weir.term', '%u')", piece->term);
 	PGresult *result = NULL;
 	bool good = false;
 
@@ -577,10 +583,8 @@ piece_mark(struct dbt_agent *agent)
 		finish_conn(&conns->work);
 	if (piece->rc == W_OK)
 		piece->rc = open_work(agent, piece->started + LOOK_MOST);
-	if (piece->rc == W_OK && !conns->marking) {
-		conns->warned = false;
-		conns->marking = PQsendQuery(conns->work, sql) == 1;
-	}
+	if (piece->rc == W_OK && !conns->marking)
+		send_marker(agent);
 	while (piece->rc == W_OK) {
 		piece->rc = sql_next(conns->work, w_now() + MARK_SLICE, &result, piece->why);
 		if (piece->rc < 0 || result == NULL)
@@ -743,6 +747,7 @@ typedef void piece_fn(struct dbt_agent *agent);
 
 static piece_fn *const pieces[PIECE_COUNT] = {
 	[PIECE_LOOK] = piece_look,
+	[PIECE_RECEIVE] = piece_receive,
 	[PIECE_FENCE] = piece_fence,
 	[PIECE_PROMOTE] = piece_promote,
 	[PIECE_MARK] = piece_mark,

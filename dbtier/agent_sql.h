@@ -3,8 +3,9 @@
  * pool, one at a time, each with a deadline, so that a frozen PostgreSQL holds none for long.
  *
  *	look        what is it: standby, timeline, position, who streams, settings
+ *	receive     wait until there is WAL up to a position, or half a second is over
  *	fence       drop the upstream, wait until the position cannot change any more
- *	promote     fill the gap of timelines, promote, look
+ *	promote     fill the gap of timelines, promote, send the marker, look
  *	mark        a commit that the quorum acknowledges; for a moment only, so call it again
  *	ask         may we follow the upstream as we are, or must we rewind or clone
  *	checkpoint  at the upstream, when its control file is of an older timeline than its own
@@ -20,7 +21,9 @@
 #include "common/loop.h"
 #include "dbtier/control.h"
 
-enum agent_piece_kind { PIECE_LOOK, PIECE_FENCE, PIECE_PROMOTE, PIECE_MARK, PIECE_ASK, PIECE_CHECKPOINT, PIECE_COUNT };
+enum agent_piece_kind {
+	PIECE_LOOK, PIECE_RECEIVE, PIECE_FENCE, PIECE_PROMOTE, PIECE_MARK, PIECE_ASK, PIECE_CHECKPOINT, PIECE_COUNT
+};
 enum agent_verdict { VERDICT_NONE, VERDICT_WAIT, VERDICT_TURN, VERDICT_REWIND, VERDICT_CLONE };
 
 /* What was seen of our own PostgreSQL. */
@@ -55,7 +58,7 @@ struct agent_piece {
 	int64_t pid; /* of the postmaster */
 	uint32_t term;
 	char cohort[DBT_COHORT]; /* promised */
-	uint64_t lsn;          /* fence: receive up to here first; ask: our own position */
+	uint64_t lsn;          /* receive: up to here; ask: our own position */
 	uint32_t timeline;     /* ask: our own */
 	char system[32];       /* ask: our own */
 	char upstream[DBT_NAME];

@@ -39,6 +39,7 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/promoter_inner.h \
 	%D%/promoter_moves.c \
 	%D%/promoter_orders.c \
+	%D%/promoter_switch.c \
 	%D%/rows.c \
 	%D%/rows.h \
 	%D%/schema.c \

@@ -41,7 +41,7 @@
 #define VALUES_EVERY (100 * W_MSEC) /* positions alone are published this often at most */
 #define HURRY (20 * W_MSEC)        /* interval while no primary takes writes */
 #define RUSH (15 * W_MSEC)         /* in the first seconds of that */
-#define HEIR_EVERY (5 * W_MSEC)    /* and of the one that is about to */
+#define HEIR_EVERY (8 * W_MSEC)    /* and of the one that is about to */
 #define RUSH_TIME (5 * W_SEC)
 #define BEAT (25 * W_MSEC)
 #define ASLEEP (300 * W_MSEC)      /* a beat that is this late was not late but away */

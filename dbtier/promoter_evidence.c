@@ -9,6 +9,7 @@
  * after half of wal_receiver_timeout (agent_files.c), so it must be more than that.
  */
 #define HEARD_MS 700
+#define OTHERS_TIMEOUT W_SEC  /* what a switchover waits for those that its target could do without */
 #define SILENT (700 * W_MSEC) /* a leader's agent that has said nothing for so long may be lost */
 
 bool
@@ -211,14 +212,33 @@ dbt__can_with(struct dbt_promoter *p)
 	return dbt__enough(p, dbt__could_answer(p, -1));
 }
 
+/* Has it promised this election's term to this promoter, in that stage? */
+static bool
+has_promised(struct dbt_promoter *p, const struct dbt__place *place, enum dbt_stage stage)
+{
+	const struct dbt_promise *promise = &place->status.promise;
+
+	return dbt__fresh(p, place) && promise->term == p->term && strcmp(promise->promoter, p->id) == 0 &&
+	    promise->stage == stage && has_data(p, &place->status);
+}
+
+bool
+dbt__fenced(struct dbt_promoter *p, const struct dbt__place *place)
+{
+	return has_promised(p, place, DBT_FENCED);
+}
+
+static bool
+has_turned(struct dbt_promoter *p, const struct dbt__place *place)
+{
+	return (p->errand.turned >> (place - p->places) & 1) != 0 && has_promised(p, place, DBT_FOLLOWING) &&
+	    strcmp(place->status.promise.upstream, p->places[p->errand.target].name) == 0;
+}
+
 bool
 dbt__answered(struct dbt_promoter *p, const struct dbt__place *place)
 {
-	const struct dbt_status *status = &place->status;
-
-	return dbt__fresh(p, place) && status->promise.term == p->term &&
-	    strcmp(status->promise.promoter, p->id) == 0 && status->promise.stage == DBT_FENCED &&
-	    status->settled && has_data(p, status);
+	return (dbt__fenced(p, place) && place->status.settled) || has_turned(p, place);
 }
 
 /* The further one in (timeline, lsn); of equal ones the target, then the order of the cluster file. */
@@ -243,6 +263,20 @@ dbt__answers(struct dbt_promoter *p, int except)
 		who |= (int)i != except && dbt__counts(p, (int)i) && dbt__answered(p, &p->places[i]) ?
 		    1U << i : 0;
 	return who;
+}
+
+bool
+dbt__others_answered(struct dbt_promoter *p)
+{
+	unsigned missing = 0;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct dbt__place *place = &p->places[i];
+
+		missing += (int)i != p->errand.target && (int)i != p->leader && !dbt__answered(p, place) &&
+		    dbt__counts(p, (int)i) && dbt__fresh(p, place) && place->status.system[0] != '\0';
+	}
+	return missing == 0 || dbt__past(p, p->since + OTHERS_TIMEOUT);
 }
 
 /* Before a leader has shown what the cluster's data is, all that answer must have the same. */
@@ -292,7 +326,7 @@ dbt__winner(struct dbt_promoter *p)
 	if (!dbt__enough(p, who) || !systems_agree(p))
 		return -1;
 	for (unsigned i = 0; i < p->count; i++) {
-		if ((who >> i & 1) == 0 || !dbt__may_lead(p, (int)i))
+		if ((who >> i & 1) == 0 || !dbt__may_lead(p, (int)i) || !dbt__fenced(p, &p->places[i]))
 			continue;
 		if (best < 0 || is_further(p, (int)i, best))
 			best = (int)i;

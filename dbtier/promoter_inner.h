@@ -5,6 +5,7 @@
  *	promoter_cohort.c    who counts: places and cohorts, which is in force, when it may change
  *	promoter_evidence.c  what statuses and witnesses say: who leads, what speaks against it, who could win
  *	promoter_moves.c     the table of moves, the events that it is made of, and what each move does
+ *	promoter_switch.c    switchovers: to whom, and what an operator is told
  *	promoter_orders.c    what each agent has to be told in each state, and how often
  *
  * Each input ends in dbt__promoter_run(): look, move as long as a row of the table applies, tell the agents.
@@ -92,8 +93,11 @@ struct dbt__errand {
 	bool heal;
 	bool change;
 	bool late;      /* the target did not get ready: any other one will do */
-	bool level;     /* the others have answered, the target is told how far to receive */
-	uint64_t lsn;
+	bool again;     /* another one was ahead of the target, and leads for now */
+	uint64_t lsn;   /* how far the target is to receive */
+	uint32_t turned; /* bits: places that have answered, and were told to follow the target before it is elected */
+	uint32_t timeline; /* with reached: what the target had then, which none of them was ahead of */
+	uint64_t reached;
 	int64_t id;     /* of the command; 0: nobody waits for an answer */
 };
 
@@ -189,8 +193,15 @@ uint32_t dbt__could_answer_any(struct dbt_promoter *p, int except);
 /* Would an election have a winner: without the leader, and with it if need be? */
 bool dbt__can_without(struct dbt_promoter *p);
 bool dbt__can_with(struct dbt_promoter *p);
-/* Has it promised this election's term, and will its position not change? */
+/*
+ * Has it promised this election's term, and will its position not change? Or did it not change any more, until
+ * it turned to the target: what it has got there since, the target has.
+ */
 bool dbt__answered(struct dbt_promoter *p, const struct dbt__place *place);
+/* Have all but the target and the leader answered that can, or had their time? */
+bool dbt__others_answered(struct dbt_promoter *p);
+/* Is it fenced in this election's term, by this promoter's order? It may still be on its way. */
+bool dbt__fenced(struct dbt_promoter *p, const struct dbt__place *place);
 /* The winner, or -1 as long as there are not enough answers. */
 int dbt__winner(struct dbt_promoter *p);
 /* Who has answered, but for the place except. */
@@ -233,16 +244,22 @@ int dbt__change_target(struct dbt_promoter *p);
 
 const char *dbt__state_name(enum dbt__state state);
 void dbt__run_moves(struct dbt_promoter *p);
-void dbt__switchover(struct dbt_promoter *p, const struct dbt_command *command);
+/* A term has been chosen, and its election is under way. */
+bool dbt__electing(const struct dbt_promoter *p);
+/* What was under way is left. */
+void dbt__start_over(struct dbt_promoter *p);
+
+/* ---- promoter_switch.c ---- */
+
 /* NULL: it may become the leader. */
 const char *dbt__target_unfit(struct dbt_promoter *p, int target);
 /* NULL: it follows the leader, and all is well with it. */
 const char *dbt__standby_unfit(struct dbt_promoter *p, int at);
-/* A term has been chosen, and its election is under way. */
-bool dbt__electing(const struct dbt_promoter *p);
+/* Of those that may become the leader the one with most WAL; -1: nobody may. */
+int dbt__furthest_target(struct dbt_promoter *p);
+void dbt__switchover(struct dbt_promoter *p, const struct dbt_command *command);
+/* Tell who gave the command *id how it ended, and forget it. 0: nobody waits. */
 void dbt__answer(struct dbt_promoter *p, int64_t *id, bool failed, const char *text);
-/* What was under way is left. */
-void dbt__start_over(struct dbt_promoter *p);
 
 /* ---- promoter_orders.c ---- */
 

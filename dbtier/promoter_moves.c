@@ -7,8 +7,9 @@
 #define INIT_TIMEOUT (30 * W_SEC)
 #define RESUME_TIMEOUT (3 * W_SEC)
 #define DRAIN_TIMEOUT (5 * W_SEC)
-#define LEVEL_TIMEOUT W_SEC        /* for the others */
 #define TARGET_TIMEOUT (2 * W_SEC) /* then any other one will do */
+#define SETTLING (400 * W_MSEC)    /* how long a drained leader is left alone after a switchover */
+#define FIT_TIMEOUT (5 * W_SEC)    /* for a target to follow who was elected in its place */
 #define AHEAD (2 * W_SEC)
 #define HEAL_AGAIN (10 * W_SEC)
 #define COLD_RESUME W_SEC          /* how long too few agents keep a leader from being resumed at the start */
@@ -173,13 +174,20 @@ ev_hopeless(struct dbt_promoter *p)
 	return true;
 }
 
+/* A drained leader does no harm, and to stop and start it takes much of a machine: the writes that were held go first. */
+static bool
+can_wait(struct dbt_promoter *p, const struct dbt_status *status)
+{
+	return status->promise.stage == DBT_LEADING && status->drained && !dbt__past(p, p->since + SETTLING);
+}
+
 static bool
 ev_astray(struct dbt_promoter *p)
 {
 	for (unsigned i = 0; i < p->count; i++) {
 		struct dbt__place *place = &p->places[i];
 
-		if (place->adopting || !dbt__astray(p, place))
+		if (place->adopting || !dbt__astray(p, place) || can_wait(p, &place->status))
 			continue;
 		p->about = (int)i;
 		detail(p, "it was %s in term %u", dbt_stage_name(place->status.promise.stage),
@@ -243,27 +251,33 @@ ev_not_leading(struct dbt_promoter *p)
 	return p->leader < 0 || p->leader_term != p->drained_in;
 }
 
-/* All others that can have answered: now the target may be told how far they are. */
-static bool
-ev_level(struct dbt_promoter *p)
+/* Those whose WAL the target has: they need not wait for its election to connect to it. */
+static uint32_t
+not_ahead_of_target(struct dbt_promoter *p)
 {
-	uint32_t answers = 0;
-	unsigned missing = 0;
+	const struct dbt__errand *errand = &p->errand;
+	const struct dbt_status *to = &p->places[errand->target].status;
+	uint64_t reached = errand->turned != 0 ? errand->reached : to->lsn;
+	uint32_t who = 0;
 
-	if (p->errand.level)
-		return false;
-	for (unsigned i = 0; i < p->count; i++) {
-		const struct dbt__place *place = &p->places[i];
+	for (unsigned i = 0; i < p->listed; i++) {
+		const struct dbt_status *status = &p->places[i].status;
 
-		if ((int)i == p->errand.target || (int)i == p->leader)
-			answers |= 1U << i; /* in the end */
-		else if (dbt__answered(p, place))
-			answers |= 1U << i;
-		else
-			missing += dbt__counts(p, (int)i) && dbt__fresh(p, place) &&
-			    place->status.system[0] != '\0';
+		if ((int)i != errand->target && (int)i != p->leader && dbt__may_lead(p, (int)i) &&
+		    dbt__answered(p, &p->places[i]) && status->timeline == to->timeline && status->lsn <= reached)
+			who |= 1U << i;
 	}
-	return missing == 0 || (dbt__enough(p, answers) && dbt__past(p, p->since + LEVEL_TIMEOUT));
+	return who & ~errand->turned;
+}
+
+/* Who is ahead of it turns when it is elected, or leads itself. */
+static bool
+ev_turnable(struct dbt_promoter *p)
+{
+	const struct dbt__errand *errand = &p->errand;
+
+	return !errand->change && errand->target != p->leader && dbt__fenced(p, &p->places[errand->target]) &&
+	    p->places[errand->target].status.recovery && not_ahead_of_target(p) != 0;
 }
 
 static bool
@@ -294,7 +308,7 @@ ev_enough(struct dbt_promoter *p)
 	int winner = dbt__winner(p);
 
 	if (winner < 0 || (p->state == DBT__LEVELLING &&
-	    !dbt__answered(p, &p->places[p->errand.target])))
+	    (!dbt__answered(p, &p->places[p->errand.target]) || !dbt__others_answered(p))))
 		return false;
 	p->about = winner;
 	detail(p, "of %d answers", __builtin_popcount(dbt__answers(p, -1)));
@@ -390,7 +404,11 @@ ev_rested(struct dbt_promoter *p)
 static bool
 ev_asked(struct dbt_promoter *p)
 {
-	return p->errand.target >= 0 && !p->errand.heal;
+	const struct dbt__errand *errand = &p->errand;
+
+	if (errand->again && dbt__target_unfit(p, errand->target) != NULL && !dbt__past(p, p->since + FIT_TIMEOUT))
+		return false;
+	return errand->target >= 0 && !errand->heal;
 }
 
 static bool
@@ -400,48 +418,6 @@ ev_change(struct dbt_promoter *p)
 		return false;
 	detail(p, "from %.100s to %.100s", p->base, p->configured);
 	return true;
-}
-
-/* ---- whom to move to ---- */
-
-const char *
-dbt__standby_unfit(struct dbt_promoter *p, int at)
-{
-	const struct dbt__place *place = &p->places[at];
-
-	if (!dbt__fresh(p, place))
-		return "is silent";
-	if (!dbt__follows(p, place))
-		return "does not follow the leader";
-	if (place->status.postgres != DBT_PG_UP)
-		return "is not up";
-	if (place->status.broken[0] != '\0')
-		return "has a setting that breaks the promises";
-	return place->status.streaming ? NULL : "does not stream from the leader";
-}
-
-const char *
-dbt__target_unfit(struct dbt_promoter *p, int target)
-{
-	if (!dbt__may_lead(p, target))
-		return "is not of the cohort in force";
-	return dbt__standby_unfit(p, target);
-}
-
-static int
-furthest_target(struct dbt_promoter *p)
-{
-	int best = -1;
-
-	for (unsigned i = 0; i < p->count; i++) {
-		const struct dbt_status *status = &p->places[i].status;
-
-		if ((int)i == p->leader || dbt__target_unfit(p, (int)i) != NULL)
-			continue;
-		if (best < 0 || status->lsn > p->places[best].status.lsn)
-			best = (int)i;
-	}
-	return best;
 }
 
 /* ---- what moves do ---- */
@@ -482,13 +458,19 @@ act_init(struct dbt_promoter *p)
 }
 
 static void
+note_found(struct dbt_promoter *p)
+{
+	p->found = p->leader;
+	p->found_term = p->leader_term;
+	p->began = 0;
+}
+
+static void
 act_found(struct dbt_promoter *p)
 {
 	if (p->errand.target >= 0)
 		drop_errand(p, true, "%s leads now", p->places[p->leader].name);
-	p->found = p->leader;
-	p->found_term = p->leader_term;
-	p->began = 0;
+	note_found(p);
 }
 
 static void
@@ -531,14 +513,20 @@ act_elect(struct dbt_promoter *p)
 static void
 act_established(struct dbt_promoter *p)
 {
+	const struct dbt__errand *errand = &p->errand;
+	bool there = errand->target < 0 || errand->target == p->winner;
+
 	p->last_gap = p->now - p->began;
-	p->switchovers += p->errand.target == p->winner && !p->errand.heal && !p->errand.change;
-	if (p->errand.target >= 0 && p->errand.target != p->winner)
+	p->switchovers += errand->target == p->winner && !errand->heal && !errand->change;
+	if (!there && !errand->heal && !errand->change && !errand->late && !errand->again)
+		/* All are fenced at once, and the leader's PostgreSQL writes by itself: now it is their turn. */
+		p->errand = (struct dbt__errand){ .target = errand->target, .id = errand->id, .again = true };
+	else if (!there)
 		drop_errand(p, true, "%s leads instead: it was ahead, or the target did not get ready in time",
 		    p->places[p->winner].name);
 	else
 		drop_errand(p, false, "%s leads", p->places[p->winner].name);
-	act_found(p);
+	note_found(p);
 }
 
 /* Between 200 ms and 1 s, so that two that met do not meet again. */
@@ -579,7 +567,7 @@ act_drain(struct dbt_promoter *p)
 static int
 heal_target(struct dbt_promoter *p)
 {
-	int target = dbt__may_lead(p, p->leader) ? p->leader : furthest_target(p);
+	int target = dbt__may_lead(p, p->leader) ? p->leader : dbt__furthest_target(p);
 
 	return target >= 0 ? target : p->leader;
 }
@@ -607,37 +595,41 @@ act_heal_stuck(struct dbt_promoter *p)
 	new_term(p);
 }
 
+/* The leader is drained, so what it has now has all commits that there will be of its term. */
 static void
 act_level(struct dbt_promoter *p)
 {
-	new_term(p);
-	p->about = p->errand.target;
-}
-
-/* The leader is drained, so what it has now is all that there will be of its term. */
-static void
-act_level_target(struct dbt_promoter *p)
-{
 	struct dbt__errand *errand = &p->errand;
 
+	new_term(p);
 	p->about = errand->target;
-	errand->level = true;
-	errand->lsn = 0;
-	if (errand->target == p->leader)
-		return;
-	if (p->leader >= 0)
-		errand->lsn = p->places[p->leader].status.lsn;
-	for (unsigned i = 0; i < p->count; i++) {
-		if ((int)i != errand->target && dbt__answered(p, &p->places[i]))
-			errand->lsn = W_MAX(errand->lsn, p->places[i].status.lsn);
-	}
+	errand->lsn = errand->target != p->leader ? p->places[p->leader].status.lsn : 0;
 }
 
+static void
+act_turn(struct dbt_promoter *p)
+{
+	struct dbt__errand *errand = &p->errand;
+	const struct dbt__place *target = &p->places[errand->target];
+
+	p->about = errand->target;
+	if (errand->turned == 0) {
+		errand->timeline = target->status.timeline;
+		errand->reached = target->status.lsn;
+	}
+	errand->turned |= not_ahead_of_target(p);
+}
+
+/* Who has turned to the target is fenced again in a new term only. */
 static void
 act_widen(struct dbt_promoter *p)
 {
-	p->errand.late = true;
 	p->about = p->errand.target;
+	p->errand.late = true;
+	if (p->errand.turned == 0)
+		return;
+	p->errand.turned = 0;
+	new_term(p);
 }
 
 static void
@@ -673,7 +665,7 @@ act_abort(struct dbt_promoter *p)
 	X(drain_late)  \
 	X(target_lost) \
 	X(not_leading) \
-	X(level)       \
+	X(turnable)    \
 	X(target_late) \
 	X(outbid)      \
 	X(overtaken)   \
@@ -785,9 +777,9 @@ static const struct move {
 	{ DRAINING,      EV_drain_late,   STEADY,        "abort",       act_abort,           "draining took too long" },
 
 	{ LEVELLING,     EV_outbid,       WAITING,       "give up",     act_give_up,         "another promoter was faster" },
-	{ LEVELLING,     EV_level,        LEVELLING,     "level",       act_level_target,    "the others have answered" },
 	{ LEVELLING,     EV_overtaken,    WAITING,       "give up",     act_give_up,         "the winner is on a timeline that the term does not exceed" },
 	{ LEVELLING,     EV_enough,       PROMOTING,     "elect",       act_elect,           "nobody is further ahead" },
+	{ LEVELLING,     EV_turnable,     LEVELLING,     "turn",        act_turn,            "the target has all that the others have" },
 	{ LEVELLING,     EV_target_late,  PREPARING,     "widen",       act_widen,           "the target did not get ready, any other one will do" },
 
 	{ PREPARING,     EV_outbid,       WAITING,       "give up",     act_give_up,         "another promoter was faster" },
@@ -918,65 +910,5 @@ dbt__start_over(struct dbt_promoter *p)
 	for (unsigned i = 0; i < p->count; i++) {
 		p->places[i].adopting = false;
 		p->places[i].told.kind = p->places[i].spread.kind = DBT_ORDER_COUNT;
-	}
-}
-
-/* ---- switchover ---- */
-
-void
-dbt__answer(struct dbt_promoter *p, int64_t *id, bool failed, const char *text)
-{
-	struct dbt_answer answer = { .id = *id, .done = !failed, .failed = failed };
-
-	if (*id == 0)
-		return;
-	*id = 0;
-	snprintf(answer.text, sizeof(answer.text), "%s", text);
-	if (p->config.answer != NULL)
-		p->config.answer(p->config.arg, &answer);
-}
-
-/* Why it cannot be; NULL: it can, or *ret_target leads already. */
-static const char *
-check_switchover(struct dbt_promoter *p, const char *node, int *ret_target)
-{
-	const char *unfit;
-
-	*ret_target = node[0] != '\0' ? dbt__place_find(p, node) : furthest_target(p);
-	if (p->errand.target >= 0)
-		return "another switchover is under way";
-	if (p->paused)
-		return "the cluster is paused";
-	if (node[0] != '\0' && *ret_target < 0)
-		return "there is no such database";
-	if (p->state != DBT__STEADY || !dbt__leader_up(p))
-		return "there is no leader to take over from";
-	if (*ret_target == p->leader)
-		return NULL;
-	if (*ret_target < 0)
-		return "no database streams from the leader";
-	unfit = dbt__target_unfit(p, *ret_target);
-	if (unfit == NULL && !dbt__can_with(p))
-		return "too few agents are there for an election";
-	return unfit;
-}
-
-void
-dbt__switchover(struct dbt_promoter *p, const struct dbt_command *command)
-{
-	char text[DBT_TEXT];
-	int64_t id = command->id;
-	int target;
-	const char *why = check_switchover(p, command->node, &target);
-
-	if (why != NULL) {
-		snprintf(text, sizeof(text), "refused: %s%s%s", command->node,
-		    command->node[0] != '\0' ? ": " : "", why);
-		dbt__answer(p, &id, true, text);
-	} else if (target == p->leader) {
-		snprintf(text, sizeof(text), "%s leads already", p->places[target].name);
-		dbt__answer(p, &id, false, text);
-	} else {
-		p->errand = (struct dbt__errand){ .target = target, .id = id };
 	}
 }

@@ -66,17 +66,28 @@ want_bootstrapping(struct dbt_promoter *p, int at)
 	    leading(p->term, DBT_INIT) : nothing;
 }
 
-/* The followers first, then the target; the leader only when there are too few without it. */
+static struct dbt__told
+turn(struct dbt_promoter *p, int at)
+{
+	struct dbt__told told = follow(p, &p->places[at], p->term, p->errand.target);
+
+	told.timeline = p->errand.timeline;
+	told.lsn = p->errand.reached;
+	return told;
+}
+
+/* All but the leader; that one in the end, when it is the target or there are too few without it. */
 static struct dbt__told
 want_levelling(struct dbt_promoter *p, int at)
 {
 	const struct dbt__errand *errand = &p->errand;
 
-	if (at == errand->target)
-		return errand->level ? prepare(p, &p->places[at], errand->lsn) : nothing;
+	if ((errand->turned >> at & 1) != 0)
+		return turn(p, at);
 	if (at != p->leader)
-		return prepare(p, &p->places[at], 0);
-	if (dbt__answered(p, &p->places[errand->target]) && !dbt__enough(p, dbt__answers(p, at)))
+		return prepare(p, &p->places[at], at == errand->target ? errand->lsn : 0);
+	if (dbt__others_answered(p) && (at == errand->target ||
+	    (dbt__answered(p, &p->places[errand->target]) && !dbt__enough(p, dbt__answers(p, at)))))
 		return prepare(p, &p->places[at], 0);
 	return nothing;
 }

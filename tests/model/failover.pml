@@ -27,6 +27,7 @@
  * move: init         not modelled: the first leader and its followers are there at the start
  * move: suspect      no step: always possible
  * move: prepare      send_prepare()
+ * move: turn         take_turn(), with -DTURNS: to whoever has promised this round or a later term
  * move: elect        elect()
  * move: established  acknowledge(): the first entry of a timeline that a standby acknowledges
  * move: adopt        take_follow()
@@ -35,8 +36,8 @@
  * move: heal         no step of its own: prepare while a leader is well
  * move: give up      no step of its own: prepare while another round is open
  *
- * Left out: clones and nodes without data, pause, drain (a switchover is a prepare while the leader is well, of
- * which the target's vote comes last), lost disks.
+ * Left out: clones and nodes without data, pause, drain (a switchover is a prepare while the leader is well), lost
+ * disks.
  *
  * Properties, each an assertion:
  * 1. KEPT       whoever acknowledges has all that was ever acknowledged
@@ -377,11 +378,33 @@ inline take_follow(x, u, r) {
 	}
 }
 
+/* The target of a switchover is followed before it is elected: by who is not ahead of it. */
+#ifdef TURN_BLINDLY
+#define TURNS
+#define NOT_BEYOND(x, u) true
+#else
+#define NOT_BEYOND(x, u) PREFIX(x, u)
+#endif
+inline take_turn(x, u) {
+	d_step {
+		HERE(x) && !calm && promise[x] != 0 && SETTLED(x) && CAN_TURN(x, u) && !primary[u] && NOT_BEYOND(x, u) &&
+		    (promise[u] == promise[x] || TERM(promise[u]) > TERM(promise[x])) ->
+		printf("%d turns to %d before its election, term %d\n", x, u, TERM(promise[x]));
+		stage[x] = FOLLOWING;
+		upstream[x] = u;
+#ifndef WINDOWS
+		turn(x, u)
+#endif
+	}
+}
+
+/* A standby that was not elected is no reason to throw anything away. */
+#define IS_CHOSEN(u, r) (primary[u] || HAS(elected[r], u))
 inline do_follow(x) {
 	d_step {
 		HERE(x) && stage[x] == FOLLOWING && up[upstream[x]] && HERE(upstream[x]) &&
 		    (!up[x] || primary[x] || source[x] != upstream[x] || !PREFIX(x, upstream[x])) &&
-		    (PREFIX(x, upstream[x]) || MAY_CUT(x)) ->
+		    (PREFIX(x, upstream[x]) || (MAY_CUT(x) && IS_CHOSEN(upstream[x], promise[x]))) ->
 		turn(x, upstream[x])
 	}
 }
@@ -577,6 +600,10 @@ end:	do
 	:: take_follow(0, 1, 6) :: take_follow(0, 2, 6) :: take_follow(1, 0, 6)
 	:: take_follow(1, 2, 6) :: take_follow(2, 0, 6) :: take_follow(2, 1, 6)
 	:: send_prepare(0, 4) :: send_prepare(1, 4)
+#endif
+#ifdef TURNS
+	:: take_turn(0, 1) :: take_turn(0, 2) :: take_turn(1, 0)
+	:: take_turn(1, 2) :: take_turn(2, 0) :: take_turn(2, 1)
 #endif
 	:: take_promote(0) :: take_promote(1) :: take_promote(2)
 	:: take_resume(0) :: take_resume(1) :: take_resume(2)

@@ -113,6 +113,7 @@ it_is_final_when_it_is_established(void)
 	say(1);
 	CU_ASSERT(is(state(), "steady"));
 	CU_ASSERT(is_cohort(order(2, DBT_FOLLOW), &y) && is_cohort(order(3, DBT_FOLLOW), &y));
+	pass(500 * W_MSEC, 15);
 	CU_ASSERT(is_cohort(order(0, DBT_FOLLOW), &y));
 	w.cohort = y;
 	follows(0, 1, 4);
