@@ -202,7 +202,8 @@ ev_ahead(struct dbt_promoter *p)
 {
 	int above = dbt__promised_above(p, p->leader_term);
 
-	if (p->ahead == W_NEVER || above < 0 || p->paused || others_election(p) ||
+	/* a switchover that is to be done again comes first: somebody waits for it */
+	if (p->ahead == W_NEVER || above < 0 || p->paused || p->errand.target >= 0 || others_election(p) ||
 	    !dbt__past(p, p->ahead + AHEAD + p->config.turn * DBT__TURN) ||
 	    !dbt__past(p, p->heal_after) || !dbt__can_with(p))
 		return false;

@@ -413,6 +413,22 @@ who_has_turned_is_not_elected(void)
 	CU_ASSERT(is(state(), "promoting") && order(0, DBT_PROMOTE) != NULL);
 }
 
+/* Nor does its being healed take the place of what was asked for. */
+static void
+who_was_behind_is_not_healed_first(void)
+{
+	on_its_way(130, 120);
+	w.status[2].settled = true;
+	say(2);
+	leads(1, 4);
+	follows(0, 1, 4);
+	say(1);
+	w.status[2].promise.term = 9;
+	pass(5100 * W_MSEC, ALL);
+	CU_ASSERT(w.answers == 1 && w.answer.failed && strstr(w.moves, "heal") == NULL);
+	CU_ASSERT(is(w.answer.text, "nothing has changed: db-3 does not follow the leader"));
+}
+
 static void
 switchover_of_two(void)
 {
@@ -777,6 +793,7 @@ static CU_TestInfo command_tests[] = {
 	{ "followers turn to the target before it is elected", followers_turn_early },
 	{ "who is ahead of the target leads for a while", who_is_ahead_leads_for_a_while },
 	{ "a target that was behind and gets lost is told", who_was_behind_gets_lost },
+	{ "nor is it healed first", who_was_behind_is_not_healed_first },
 	{ "who has turned is not elected", who_has_turned_is_not_elected },
 	{ "of two nodes the leader answers, too", switchover_of_two },
 	{ "a switchover is refused with a reason", switchover_refuses },
