@@ -13,7 +13,7 @@
  * else read from it after it was succeeded. A write needs no such care, for nobody acknowledges it.
  *
  * To open a connection takes (TLS, SCRAM) some 15 ms of processors, most of it in the worker's thread: longer
- * than a write. When many writes were held and all are let go, as after a failover, that would hold up the first
+ * than a write. When a node has just been promoted, and writes were held for that, it would hold up the first
  * ones: so for a moment they go one behind the other on what there is, and lanes are dialed one by one.
  *
  * Every replica has a write lane that waits for its promotion, since to open one (TLS, SCRAM, a new process)
@@ -25,7 +25,6 @@
 #include "dbtier/worker.h"
 
 #define DIALS_AT_ONCE 4
-#define CROWDED (500 * W_MSEC) /* the moment after held writes were let go */
 
 /* What the pools that were looked at have to offer. */
 struct offer {
@@ -299,8 +298,6 @@ dbt__unhold(struct dbt_worker *worker)
 			continue;
 		w_list_remove(&job->node);
 		w_list_push(&worker->queue[job->class], &job->node);
-		if (job->class == DBT__WRITE)
-			worker->crowded = worker->loop->now + CROWDED;
 	}
 	worker->pump = true;
 }

@@ -11,6 +11,7 @@
 #define SWEEP (5 * W_SEC)
 #define IDLE_MOST (60 * W_SEC) /* an idle lane that is not needed for the next burst */
 #define KEPT_LANES 2           /* per pool, however long they idle */
+#define CROWDED (500 * W_MSEC) /* the moment after a promotion */
 #define ROUNDS 4
 
 /* ---- end of turn ---- */
@@ -193,6 +194,11 @@ follow_primary(struct dbt_worker *worker, const struct dbt_topology *topology)
 	if (primary != NULL && (node->draining || node->seen < primary->refusing))
 		primary = NULL;
 	worker->write_primary = primary;
+	if (primary == NULL || node->timeline <= worker->timeline)
+		return;
+	if (worker->timeline != 0)
+		worker->crowded = w_now() + CROWDED;
+	worker->timeline = node->timeline;
 }
 
 static void

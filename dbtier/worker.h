@@ -221,12 +221,13 @@ struct dbt_worker {
 	struct dbt__site *read_primary;  /* serves reads while no replica does; NULL: none */
 	struct dbt__site *sure_primary;  /* in force: whatever was committed is there; NULL: none */
 	struct dbt__site *write_primary; /* the same, and takes writes; NULL: none */
+	uint32_t timeline; /* of the last one */
 	w_usec trust; /* what the topology says of a primary is good for so long */
 	unsigned rotate;
 
 	struct w_list queue[DBT__CLASSES];
 	struct w_list held; /* jobs that no node can take now: they hold up no others */
-	w_usec crowded; /* until then writes that were held share the lanes that there are */
+	w_usec crowded; /* until then writes share the lanes that there are */
 	unsigned queued, in_flight;
 	bool pump;           /* something changed for those in the queue */
 	struct w_list dirty; /* lanes with todo */
