@@ -199,8 +199,9 @@ dbt__agent_stop(struct dbt_agent *agent, int number)
 }
 
 void
-dbt__agent_reload(const struct dbt_agent *agent)
+dbt__agent_reload(struct dbt_agent *agent)
 {
+	agent->unread = 0;
 	if (agent->pm.pid != 0)
 		kill((pid_t)agent->pm.pid, SIGHUP);
 }

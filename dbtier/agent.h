@@ -137,6 +137,7 @@ struct dbt_agent {
 	char conf_upstream[DBT_NAME]; /* what weir.conf says */
 	char conf_cohort[DBT_COHORT]; /* "": not known */
 	bool conf_drained;
+	w_usec unread;      /* since when only those who follow it have read weir.conf, not all of PostgreSQL; 0: all have */
 	int64_t read_only_from;
 	unsigned quiet;     /* looks in a row that saw no writer while draining */
 	w_usec unstreamed;  /* since when a follower does not stream; 0: it does */
@@ -173,7 +174,8 @@ void dbt__agent_run(struct dbt_agent *agent, char **args, const char *input, chi
 int dbt__agent_start(struct dbt_agent *agent, const char *upstream, struct w_fault *fault);
 /* SIGINT fast, SIGQUIT immediate, SIGKILL all its processes; what does not end gets the next one after a while. */
 void dbt__agent_stop(struct dbt_agent *agent, int signal);
-void dbt__agent_reload(const struct dbt_agent *agent);
+/* All its processes read weir.conf again. */
+void dbt__agent_reload(struct dbt_agent *agent);
 /* Escalate a stop; notice that an adopted one is gone. */
 void dbt__agent_watch(struct dbt_agent *agent);
 
@@ -209,6 +211,8 @@ bool dbt__agent_drained(const struct dbt_agent *agent);
 
 /* Inputs are in agent->piece. */
 void dbt__agent_piece_start(struct dbt_agent *agent, enum agent_piece_kind kind);
+/* Those who follow an upstream read weir.conf again; the others may do that later. No piece runs. */
+void dbt__agent_reread(struct dbt_agent *agent);
 void dbt__agent_sql_fini(struct dbt_agent *agent);
 /* May we follow? history: TIMELINE_HISTORY of the upstream's timeline, NUL-ended; "" of timeline 1. Pure. */
 enum agent_verdict dbt__agent_judge(uint32_t own_timeline, uint64_t own_lsn, uint32_t timeline,
@@ -279,6 +283,7 @@ int64_t dbt__proc_postmaster(const char *data);
 bool dbt__proc_is_stopping(const char *data);
 /* State letter of /proc/PID/stat, 0: no such process. */
 char dbt__proc_state(int64_t pid);
+bool dbt__proc_is_child(int64_t pid, int64_t parent);
 /* A signal that was sent and not handled yet. */
 bool dbt__proc_pending(int64_t pid, int signal);
 /* PostgreSQL's processes that work in this data directory; each gets the signal, 0: only count. */

@@ -323,6 +323,12 @@ static const char *const needed[][2] = {
 };
 /* clang-format on */
 
+/*
+ * Segments that a standby has in store are of the timeline that ends with a promotion: each of them is made
+ * one of the new timeline before the first write, with four times fsync().
+ */
+static const char no_spare[] = "wal_recycle = off\n";
+
 static int
 add_addresses(const struct dbt_agent *agent, struct w_buf *out, struct w_fault *fault)
 {
@@ -391,6 +397,8 @@ dbt__agent_settings(const struct dbt_agent *agent, const char *dir, const struct
 	w_buf_text(&out, "# Written by weir-dbnode again and again; put changes into the cluster file.\n");
 	for (size_t i = 0; i < W_NELEM(defaults); i++)
 		add_setting(&out, defaults[i][0], defaults[i][1]);
+	if (conf->upstream[0] != '\0')
+		w_buf_text(&out, no_spare);
 	for (size_t i = 0; i < agent->opt->settings.count; i++)
 		w_buf_printf(&out, "%s\n", agent->opt->settings.items[i]);
 	w_buf_text(&out, "# What the promises rest on.\n");

@@ -48,6 +48,20 @@ dbt__proc_state(int64_t pid)
 	return end != NULL && end[1] == ' ' ? end[2] : 0;
 }
 
+bool
+dbt__proc_is_child(int64_t pid, int64_t parent)
+{
+	W_AUTO(close_file) FILE *file = open_proc(pid, "stat");
+	char line[512];
+	const char *end;
+	long long of;
+
+	if (file == NULL || fgets(line, sizeof(line), file) == NULL)
+		return false;
+	end = strrchr(line, ')');
+	return end != NULL && sscanf(end, ") %*c %lld", &of) == 1 && of == parent;
+}
+
 /* The eighth line. Source: PostgreSQL, pidfile.h */
 bool
 dbt__proc_is_stopping(const char *data)

@@ -10,7 +10,7 @@
 
 #define TURN_EVERY (50 * W_MSEC)
 #define LOOK_EVERY (100 * W_MSEC)
-#define HURRY (5 * W_MSEC)           /* while writes are held until the last one has ended */
+#define HURRY (2 * W_MSEC)           /* while writes are held until the last one has ended */
 #define JUDGE_EVERY (2 * W_SEC)
 #define HALTED_MOST (200 * W_MSEC)   /* a postmaster in state T for so long is frozen */
 #define LEFTOVERS_MOST (300 * W_MSEC) /* for the children of a postmaster that was killed */
@@ -21,6 +21,7 @@
 #define UNHEARD_MOST (5 * W_SEC)     /* then one that is drained takes writes again */
 #define CONNECTING_MOST (5 * W_SEC)  /* for a walreceiver, which knows no timeout before it streams */
 #define SILENT_MS 2000               /* one that streams would have ended itself by then (agent_files.c) */
+#define UNREAD_MOST W_SEC            /* an election is over by then, and what waited for it has been done */
 
 enum agent_seen { SEEN_NOTHING, SEEN_TORN, SEEN_DOWN, SEEN_STARTING, SEEN_FROZEN, SEEN_PRIMARY, SEEN_STANDBY, SEEN_COUNT };
 
@@ -55,6 +56,7 @@ dbt__agent_forget(struct dbt_agent *agent)
 	agent->unstreamed = 0;
 	agent->receiver = 0;
 	agent->judged = 0;
+	agent->unread = 0;
 }
 
 enum dbt_postgres
@@ -281,6 +283,14 @@ do_make(struct dbt_agent *agent)
 	return "making";
 }
 
+/* Of weir.conf, than the upstream. What an earlier agent wrote may have been anything. */
+static bool
+changes_more(const struct dbt_agent *agent, bool read_only)
+{
+	return strcmp(agent->conf_upstream, DBT_UNKNOWN) == 0 || agent->conf_drained != read_only ||
+	    strcmp(agent->conf_cohort, dbt__agent_cohort(agent)) != 0;
+}
+
 static const char *
 do_fence(struct dbt_agent *agent)
 {
@@ -292,6 +302,11 @@ do_fence(struct dbt_agent *agent)
 		agent->piece.lsn = agent->first;
 		return piece(agent, PIECE_RECEIVE, "fencing");
 	}
+	agent->piece.whole = changes_more(agent, false);
+	agent->piece.startup = agent->look.startup;
+	agent->piece.receiver = agent->look.receiver;
+	if (!agent->piece.whole)
+		agent->unread = w_now();
 	agent->conf_upstream[0] = '\0';
 	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", dbt__agent_cohort(agent));
 	return piece(agent, PIECE_FENCE, "fencing");
@@ -317,6 +332,7 @@ static void
 configure(struct dbt_agent *agent, const char *upstream, bool read_only)
 {
 	const struct agent_conf conf = { upstream, dbt__agent_cohort(agent), read_only };
+	bool whole = changes_more(agent, read_only);
 	struct w_fault fault = { 0 };
 
 	if (dbt__agent_settings(agent, agent->opt->data, &conf, &fault) < 0) {
@@ -327,7 +343,10 @@ configure(struct dbt_agent *agent, const char *upstream, bool read_only)
 	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", conf.cohort);
 	agent->conf_drained = read_only;
 	agent->fenced = false;
-	dbt__agent_reload(agent);
+	if (whole)
+		dbt__agent_reload(agent);
+	else
+		dbt__agent_reread(agent);
 }
 
 /*
@@ -381,8 +400,7 @@ dbt__agent_reconfigure(struct dbt_agent *agent)
 	memcpy(upstream, agent->conf_upstream, sizeof(upstream));
 	if (strcmp(upstream, DBT_UNKNOWN) != 0 && (upstream[0] == '\0' || dbt__agent_knows(agent, upstream)))
 		configure(agent, upstream, agent->conf_drained);
-	else
-		dbt__agent_reload(agent);
+	dbt__agent_reload(agent);
 	agent->fenced = fenced;
 }
 
@@ -693,6 +711,8 @@ dbt__agent_turn(void *arg)
 	dbt__agent_soon(agent, is_hurried(agent) ? HURRY : TURN_EVERY);
 	dbt__agent_watch(agent);
 	reload_when_idle(agent);
+	if (agent->unread != 0 && w_now() - agent->unread > UNREAD_MOST)
+		dbt__agent_reload(agent);
 	if (!agent->lost && agent->maker.recipe == NULL)
 		agent->busy = steps[agent->promise.stage][see(agent)](agent);
 	look_when_due(agent);

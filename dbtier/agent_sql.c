@@ -12,7 +12,8 @@
 #include "dbtier/dial.h"
 
 #define LOOK_MOST (500 * W_MSEC) /* an answer that takes longer is none */
-#define POLL_EVERY (4 * W_MSEC) /* looks cost what those need who are waited for */
+#define POLL_EVERY (2 * W_MSEC)
+#define SIGNS_MOST (50 * W_MSEC) /* for /proc to show that a fence has begun to hold */
 #define NAMED_MOST (300 * W_MSEC)   /* for synchronous_standby_names to be in force */
 #define FENCE_MOST (2 * W_SEC)
 #define RECEIVE_MOST (500 * W_MSEC)  /* for what a target of a switchover waits for */
@@ -221,26 +222,28 @@ enum {
 
 /*
  * $1: since when transactions are read-only, $2: the roles that may write nothing. To plan it costs eight times
- * what running it does, and it is asked in every step of a failover.
+ * what running it does, and it is asked in every step of a failover: so it is planned once, and asks the functions
+ * below PostgreSQL's views, which join.
  */
 static const char look_sql[] =
     "set plan_cache_mode = force_generic_plan;"
     "prepare weir_look(bigint, text[]) as"
-    " with a as materialized (select pid, backend_type as kind, wait_event, backend_xid, xact_start, usename"
-    " from pg_stat_activity)"
+    " with a as materialized (select pid, backend_type as kind, wait_event, backend_xid, xact_start, usesysid"
+    " from pg_stat_get_activity(null))"
     " select pg_is_in_recovery(),"
     " (select count(*) from a where kind = 'walreceiver'),"
     " coalesce((select min(pid) from a where kind = 'walreceiver'), 0),"
     " coalesce((select min(pid) from a where kind = 'startup'), 0),"
     " exists (select from a where kind = 'startup' and wait_event = 'RecoveryRetrieveRetryInterval'),"
     " current_setting('primary_conninfo') = '',"
-    " coalesce((select status = 'streaming' from pg_stat_wal_receiver), false),"
+    " coalesce((select status = 'streaming' from pg_stat_get_wal_receiver()), false),"
     " coalesce((select extract(epoch from clock_timestamp() - last_msg_receipt_time) * 1000"
-    "   from pg_stat_wal_receiver), -1)::bigint,"
-    " (select count(*) from pg_stat_replication where state = 'streaming' and sync_state in ('quorum', 'sync')),"
+    "   from pg_stat_get_wal_receiver()), -1)::bigint,"
+    " (select count(*) from pg_stat_get_wal_senders() where state = 'streaming' and sync_state in ('quorum', 'sync')),"
     " current_setting('default_transaction_read_only') = 'on',"
     " (select count(*) from a where kind = 'client backend' and pid <> pg_backend_pid() and (backend_xid is not null"
-    "   or wait_event = 'SyncRep' or (extract(epoch from xact_start) * 1000000 <= $1 and usename <> all($2)))),"
+    "   or wait_event = 'SyncRep' or (extract(epoch from xact_start) * 1000000 <= $1"
+    "   and usesysid not in (select oid from pg_roles where rolname = any($2))))),"
     " (extract(epoch from clock_timestamp()) * 1000000)::bigint,"
     " current_setting('synchronous_standby_names'), current_setting('synchronous_commit'),"
     " current_setting('fsync'), current_setting('full_page_writes')";
@@ -426,14 +429,57 @@ piece_receive(struct dbt_agent *agent)
 {
 	struct agent_piece *piece = &agent->piece;
 	w_usec until = piece->started + RECEIVE_MOST;
-	const struct agent_look *look = &piece->look;
+	struct agent_look now = { 0 };
 
-	while ((piece->rc = look_now(agent, w_now() + LOOK_MOST, &piece->look)) == W_OK) {
-		if (!look->recovery || look->lsn >= piece->lsn || w_now() >= until)
-			return;
-		nap();
+	piece->rc = open_look(agent, until);
+	while (piece->rc == W_OK && now.lsn < piece->lsn && w_now() < until) {
+		piece->rc = identify(&agent->conns.look, w_now() + LOOK_MOST, &now, piece->why);
+		if (now.lsn < piece->lsn)
+			nap();
 	}
-	close_own(&agent->conns);
+	if (piece->rc == W_OK)
+		piece->rc = look_now(agent, w_now() + LOOK_MOST, &piece->look);
+	if (piece->rc < 0)
+		close_own(&agent->conns);
+}
+
+/*
+ * Of weir.conf's upstream the startup process learns and nobody else, and the session that looks, since its
+ * settings are looked at. The postmaster would tell every session, and all of them read the files at once.
+ */
+static void
+reread(const struct agent_conns *conns, int64_t postmaster, int startup)
+{
+	int session = conns->look != NULL && conns->pid == postmaster ? PQbackendPID(conns->look) : 0;
+
+	/* what has ended meanwhile may have left its number to anybody */
+	if (!dbt__proc_is_child(startup, postmaster) || !dbt__proc_is_child(session, postmaster)) {
+		kill((pid_t)postmaster, SIGHUP);
+		return;
+	}
+	kill((pid_t)startup, SIGHUP);
+	kill((pid_t)session, SIGHUP);
+}
+
+void
+dbt__agent_reread(struct dbt_agent *agent)
+{
+	W_ASSERT(!agent->piece.running);
+	if (agent->pm.pid == 0)
+		return;
+	agent->unread = w_now();
+	reread(&agent->conns, agent->pm.pid, agent->look.startup);
+}
+
+/* Looks take what those need who are waited for, so the first ones are cheap. */
+static void
+await_signs(const struct agent_piece *piece)
+{
+	w_usec until = w_now() + SIGNS_MOST;
+
+	while (w_now() < until && (dbt__proc_pending(piece->startup, SIGHUP) ||
+	    (piece->receiver > 1 && dbt__proc_is_child(piece->receiver, piece->pid))))
+		nap();
 }
 
 /*
@@ -488,7 +534,11 @@ piece_fence(struct dbt_agent *agent)
 	if (piece->rc < 0) {
 		sql_failed(piece->why, piece->rc, "fence", fault.text);
 	} else {
-		kill((pid_t)piece->pid, SIGHUP);
+		if (piece->whole)
+			kill((pid_t)piece->pid, SIGHUP);
+		else
+			reread(&agent->conns, piece->pid, piece->startup);
+		await_signs(piece);
 		piece->rc = await_still(agent);
 	}
 	if (piece->rc == W_OK)

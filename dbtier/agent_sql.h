@@ -58,6 +58,8 @@ struct agent_piece {
 	int64_t pid; /* of the postmaster */
 	uint32_t term;
 	char cohort[DBT_COHORT]; /* promised */
+	bool whole;            /* fence: more of weir.conf changes than the upstream */
+	int startup, receiver; /* fence: their pids as they were seen last, 0: not known */
 	uint64_t lsn;          /* receive: up to here; ask: our own position */
 	uint32_t timeline;     /* ask: our own */
 	char system[32];       /* ask: our own */

@@ -405,18 +405,42 @@ orders_that_do_not_fit_are_refused(void)
 	CU_ASSERT(await(0, &(struct dbt_order){ .kind = DBT_PAUSE, .paused = true, .stamp = 5 }, is_paused, 5 * W_SEC) >= 0);
 }
 
-/* Without being asked; the checkpoint that follows a promotion takes minutes. */
+/* Without being asked. */
 static bool
-has_checkpoint(unsigned node, const char *timeline)
+becomes(unsigned node, const char *text, const char *value)
 {
 	w_usec until = w_now() + 5 * W_SEC;
 
-	while (strcmp(sql(node, "select timeline_id from pg_control_checkpoint()"), timeline) != 0) {
+	while (strcmp(sql(node, text), value) != 0) {
 		if (w_now() > until)
 			return false;
-		(void)await(node, NULL, is_down, 50 * W_MSEC);
+		uv_run(&loop.uv, UV_RUN_ONCE);
 	}
 	return true;
+}
+
+/* The checkpoint that follows a promotion takes minutes. */
+static bool
+has_checkpoint(unsigned node, const char *timeline)
+{
+	return becomes(node, "select timeline_id from pg_control_checkpoint()", timeline);
+}
+
+/* When its postmaster has read the settings last. */
+static double
+read_at(unsigned node)
+{
+	return strtod(sql(node, "select extract(epoch from pg_conf_load_time())"), NULL);
+}
+
+/* Those who follow an upstream read of it at once, all the others when the election is over. */
+static bool
+is_read_by_all(unsigned node, unsigned upstream, double since)
+{
+	W_AUTO(w_free) char *text = w_xasprintf("select extract(epoch from pg_conf_load_time()) > %f and "
+	    "strpos(current_setting('primary_conninfo'), 'port=''%u''') > 0", since, ports[upstream]);
+
+	return becomes(node, text, "t") && strcmp(sql(node, "show wal_recycle"), "off") == 0;
 }
 
 /* db-1 writes what nobody else has, then dies; db-2 leads term 4; db-1 has to rewind. */
@@ -424,10 +448,12 @@ static void
 another_one_leads(void)
 {
 	w_usec fenced[2], promoted;
+	double read = read_at(2);
 
 	fenced[0] = prepare(1, 4);
 	fenced[1] = prepare(2, 4);
 	CU_ASSERT_FATAL(fenced[0] >= 0 && fenced[1] >= 0);
+	CU_ASSERT(fenced[1] > 500 * W_MSEC || read_at(2) == read);
 	CU_ASSERT(statuses[1].timeline == 1 && statuses[1].lsn == statuses[2].lsn);
 	CU_ASSERT(strcmp(sql(0, "set synchronous_commit = local; insert into t select generate_series(100, 999)"), "") == 0);
 	kill(postmaster(0), SIGKILL);
@@ -442,6 +468,7 @@ another_one_leads(void)
 	CU_ASSERT_FATAL(await(2, NULL, is_streaming, 10 * W_SEC) >= 0);
 	CU_ASSERT(strcmp(sql(1, "insert into t values (3) returning (select count(*) from t)"), "2") == 0);
 	CU_ASSERT(!did(2, "rewinding"));
+	CU_ASSERT(is_read_by_all(2, 1, read));
 	CU_ASSERT(has_checkpoint(1, "4"));
 }
 
