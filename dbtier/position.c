@@ -40,14 +40,11 @@ read_position(const struct dbt_rows *rows, struct dbt_position *ret)
 	return true;
 }
 
+/* Writes go to primaries in force alone, so none was committed on a later timeline than the last one's. */
 static struct dbt_position
-only_primary(struct dbt_worker *worker)
+only_primary(const struct dbt_worker *worker)
 {
-	const struct dbt_topology *topology = dbt_topology_get(worker->dbt);
-	int primary = topology->primary;
-
-	return (struct dbt_position){ primary >= 0 ? topology->nodes[primary].timeline : 1,
-		DBT_LSN_PRIMARY };
+	return (struct dbt_position){ W_MAX(worker->timeline, 1u), DBT_LSN_PRIMARY };
 }
 
 static void
