@@ -34,32 +34,36 @@ open_proc(int64_t pid, const char *what)
 	return fopen(path, "re");
 }
 
-/* The name in parentheses may hold anything, so what counts begins after the last one. */
-char
-dbt__proc_state(int64_t pid)
+/* The name in parentheses may hold anything, so what counts begins after the last one. False: no such process. */
+static bool
+read_stat(int64_t pid, char *ret_state, long long *ret_parent)
 {
 	W_AUTO(close_file) FILE *file = open_proc(pid, "stat");
 	char line[512];
 	const char *end;
 
 	if (file == NULL || fgets(line, sizeof(line), file) == NULL)
-		return 0;
+		return false;
 	end = strrchr(line, ')');
-	return end != NULL && end[1] == ' ' ? end[2] : 0;
+	return end != NULL && sscanf(end, ") %c %lld", ret_state, ret_parent) == 2;
+}
+
+char
+dbt__proc_state(int64_t pid)
+{
+	long long parent;
+	char state;
+
+	return read_stat(pid, &state, &parent) ? state : 0;
 }
 
 bool
 dbt__proc_is_child(int64_t pid, int64_t parent)
 {
-	W_AUTO(close_file) FILE *file = open_proc(pid, "stat");
-	char line[512];
-	const char *end;
 	long long of;
+	char state;
 
-	if (file == NULL || fgets(line, sizeof(line), file) == NULL)
-		return false;
-	end = strrchr(line, ')');
-	return end != NULL && sscanf(end, ") %*c %lld", &of) == 1 && of == parent;
+	return read_stat(pid, &state, &of) && of == parent;
 }
 
 /* The eighth line. Source: PostgreSQL, pidfile.h */
