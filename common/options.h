@@ -32,6 +32,7 @@
 	X(rw_password,    file,  "",        0, 0, RESTART, "File holding the password of rw_user.")          \
 	X(ro_password,    file,  "",        0, 0, RESTART, "File holding the password of ro_user.")          \
 	X(agent_password, file,  "",        0, 0, RESTART, "File holding the password of agent_user.")       \
+	X(scram_iterations, uint, "4096",   1, 1000000, RESTART, "Rounds of hashing that a client pays for at each connection, of the roles that a new cluster gets; fewer than 4096 are for random passwords of 32 characters or more.") \
 	X(quorum,         uint,  "1",       0, 16, RELOAD, "Standbys that must acknowledge a commit (ANY k of all names); 0 is asynchronous.") \
 	X(failover,       text,  "builtin", 0, 0, RESTART, "Who decides which database is primary: builtin (the database agents and the monitors) or external (Patroni, a managed PostgreSQL: Weir follows).") \
 	X(probe_interval, usec,  "100ms",   10000, 60000000, RESTART, "Time between two probes of a database node.") \

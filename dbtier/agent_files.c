@@ -14,6 +14,7 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "dbtier/agent.h"
+#include "dbtier/scram.h"
 
 #define AGENT_FILE_MAX 65536
 
@@ -541,16 +542,35 @@ dbt__agent_secrets(const struct dbt_agent *agent, struct w_fault *fault)
 }
 
 static int
+make_verifier(const struct dbt_agent *agent, const char *file, struct w_view password, struct w_buf *out,
+    struct w_fault *fault)
+{
+	unsigned char salt[DBT__SCRAM_SALT];
+	struct w_fault why = { 0 };
+	int rc;
+
+	w_random_bytes(salt, sizeof(salt));
+	rc = dbt__scram_verifier(password, agent->cluster->opt.scram_iterations, salt, out, &why);
+	if (rc < 0)
+		return w_fail(fault, rc, "%s: %s: %s", agent->name, file, why.text);
+	w_buf_char(out, '\0');
+	return W_OK;
+}
+
+static int
 add_role(const struct dbt_agent *agent, struct w_buf *out, const char *role, const char *file,
     struct w_fault *fault)
 {
-	W_AUTO(w_buf_fini) struct w_buf password = { 0 };
+	W_AUTO(w_buf_fini) struct w_buf password = { 0 }, verifier = { 0 };
+	unsigned rounds = agent->cluster->opt.scram_iterations;
 	int rc = get_password(agent, file, &password, fault);
 
+	if (rc == W_OK && rounds != DBT__SCRAM_ROUNDS)
+		rc = make_verifier(agent, file, w_buf_get(&password), &verifier, fault);
 	if (rc < 0)
 		return rc;
 	w_buf_printf(out, "create role \"%s\" login password ", role);
-	add_quoted(out, password.ptr);
+	add_quoted(out, verifier.ptr != NULL ? verifier.ptr : password.ptr);
 	w_buf_text(out, ";\n\n");
 	return W_OK;
 }

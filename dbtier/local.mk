@@ -44,6 +44,8 @@ noinst_LIBRARIES += %D%/libdbtier.a
 	%D%/rows.h \
 	%D%/schema.c \
 	%D%/site.c \
+	%D%/scram.c \
+	%D%/scram.h \
 	%D%/sqlstate.c \
 	%D%/sqlstate.h \
 	%D%/stats.c \

@@ -497,6 +497,7 @@ hosts_cluster_file() {
 	  rw_password: secrets/rw
 	  ro_password: secrets/ro
 	  agent_password: secrets/agent
+	  scram_iterations: 1
 	  quorum: $((databases > 1))
 	balancers:
 	EOT

@@ -1,9 +1,11 @@
 /* What needs no database: parsing, quoting, mapping, deriving a topology. */
 #include <libpq-fe.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "dbtier/dial.h"
+#include "dbtier/scram.h"
 #include "dbtier/sqlstate.h"
 #include "dbtier/topology.h"
 #include "suites.h"
@@ -762,12 +764,60 @@ forks_are_those_of_the_primary(void)
 	CU_ASSERT(topology.fork_count == 0);
 }
 
+/* libpq makes verifiers too, with 4096 rounds and a salt of its own. */
+static void
+verifier_is_libpqs(void)
+{
+	PGconn *conn = PQconnectStart("host=127.0.0.1 port=1");
+	char *theirs = PQencryptPasswordConn(conn, "correct-horse-battery", "nobody", "scram-sha-256");
+	unsigned char salt[DBT__SCRAM_SALT + 2];
+	W_AUTO(w_buf_fini) struct w_buf ours = { 0 };
+
+	CU_ASSERT_FATAL(theirs != NULL && strncmp(theirs, "SCRAM-SHA-256$4096:", 19) == 0);
+	CU_ASSERT(EVP_DecodeBlock(salt, (const unsigned char *)theirs + 19, 24) == 18);
+	CU_ASSERT(dbt__scram_verifier(W_VIEW("correct-horse-battery"), 4096, salt, &ours, NULL) == W_OK);
+	CU_ASSERT(w_view_eq(w_buf_get(&ours), w_view_of(theirs)));
+	PQfreemem(theirs);
+	PQfinish(conn);
+}
+
+static void
+short_passwords_are_stretched(void)
+{
+	static const unsigned char salt[DBT__SCRAM_SALT];
+	static const struct {
+		const char *password;
+		unsigned rounds;
+		int rc;
+	} cases[] = {
+		{ "0123456789abcdef0123456789abcdef", 1, W_OK },
+		{ "0123456789abcdef0123456789abcde", 1, -W_EINVAL },
+		{ "0123456789abcdef0123456789abcde", 4095, -W_EINVAL },
+		{ "short", 4096, W_OK },
+		{ "short", 10000, W_OK },
+		{ "0123456789 abcdef0123456789abcdef", 1, -W_EINVAL },
+		{ "0123456789abcdef0123456789abcd\303\251f", 1, -W_EINVAL },
+	};
+
+	for (unsigned i = 0; i < W_NELEM(cases); i++) {
+		W_AUTO(w_buf_fini) struct w_buf out = { 0 };
+		struct w_fault fault = { 0 };
+
+		CU_ASSERT(dbt__scram_verifier(w_view_of(cases[i].password), cases[i].rounds, salt, &out, &fault) ==
+		    cases[i].rc);
+		CU_ASSERT((out.len > 0) == (cases[i].rc == W_OK));
+		CU_ASSERT(strstr(fault.text, cases[i].password) == NULL);
+	}
+}
+
 static CU_TestInfo parse_tests[] = {
 	{ "an LSN becomes a number", lsn_parses },
 	{ "what is no LSN is refused", lsn_refuses },
 	{ "synchronous_standby_names says how many", quorum_parses },
 	{ "SQLSTATEs map to errors", states_map },
 	{ "a connection string survives hard characters", conninfo_quotes },
+	{ "a password's verifier is the one that libpq makes", verifier_is_libpqs },
+	{ "a short password is not kept with few rounds", short_passwords_are_stretched },
 	CU_TEST_INFO_NULL
 };
 static CU_TestInfo topology_tests[] = {
