@@ -165,6 +165,7 @@ dbt__agent_start(struct dbt_agent *agent, const char *upstream, struct w_fault *
 	dbt__agent_unlock(agent);
 	snprintf(agent->conf_upstream, sizeof(agent->conf_upstream), "%s", upstream);
 	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", dbt__agent_cohort(agent));
+	agent->conf_term = agent->promise.term;
 	agent->conf_drained = false;
 	pm->as_primary = !dbt__agent_is_standby(agent);
 	pm->started = w_now();

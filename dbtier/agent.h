@@ -136,6 +136,7 @@ struct dbt_agent {
 	bool marked;
 	char conf_upstream[DBT_NAME]; /* what weir.conf says */
 	char conf_cohort[DBT_COHORT]; /* "": not known */
+	uint32_t conf_term; /* of the promise that it was written for */
 	bool conf_drained;
 	w_usec unread;      /* since when only those who follow it have read weir.conf, not all of PostgreSQL; 0: all have */
 	int64_t read_only_from;

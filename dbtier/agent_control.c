@@ -36,7 +36,9 @@ fill_look(const struct dbt_agent *agent, struct dbt_status *status)
 	status->timeline = look->timeline;
 	status->lsn = look->lsn;
 	status->settled = agent->promise.stage == DBT_FENCED && agent->fenced;
-	status->streaming = look->streaming;
+	/* of whom it is to follow: the last look may be older than that */
+	status->streaming = look->streaming && (agent->promise.stage != DBT_FOLLOWING ||
+	    strcmp(agent->conf_upstream, agent->promise.upstream) == 0);
 	status->heard_ms = look->recovery ? look->heard_ms : -1;
 	status->attached = look->attached;
 	status->drained = dbt__agent_drained(agent);
@@ -232,13 +234,23 @@ take_order(struct dbt_agent *agent, const struct dbt_order *order, char why[DBT_
 	return rc;
 }
 
+/* It has come to follow that one, so what has been added since the last look came from there. */
+static bool
+gets_all_from(const struct dbt_agent *agent, const char *upstream)
+{
+	return agent->promise.stage == DBT_FOLLOWING && agent->rejoin == VERDICT_TURN &&
+	    strcmp(agent->promise.upstream, upstream) == 0 && strcmp(agent->conf_upstream, upstream) == 0;
+}
+
 /* Is what we have a part of what the upstream had when it was elected? To be asked before the promise changes. */
 static bool
 is_behind(const struct dbt_agent *agent, const struct dbt_order *order)
 {
-	return order->kind == DBT_FOLLOW && order->timeline != 0 && agent->promise.stage == DBT_FENCED &&
-	    agent->fenced && dbt__agent_state(agent) == DBT_PG_UP && agent->look.timeline == order->timeline &&
-	    agent->look.lsn <= order->lsn;
+	bool fenced = agent->promise.stage == DBT_FENCED && agent->fenced;
+
+	return order->kind == DBT_FOLLOW && order->timeline != 0 &&
+	    (fenced || gets_all_from(agent, order->upstream)) && dbt__agent_state(agent) == DBT_PG_UP &&
+	    agent->look.timeline == order->timeline && agent->look.lsn <= order->lsn;
 }
 
 /* What an order wants besides the promise. */

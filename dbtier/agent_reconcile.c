@@ -341,6 +341,7 @@ configure(struct dbt_agent *agent, const char *upstream, bool read_only)
 	}
 	snprintf(agent->conf_upstream, sizeof(agent->conf_upstream), "%s", upstream);
 	snprintf(agent->conf_cohort, sizeof(agent->conf_cohort), "%s", conf.cohort);
+	agent->conf_term = agent->promise.term;
 	agent->conf_drained = read_only;
 	agent->fenced = false;
 	if (whole)
@@ -404,6 +405,14 @@ dbt__agent_reconfigure(struct dbt_agent *agent)
 	agent->fenced = fenced;
 }
 
+/* weir.conf of a follower is what its promise wants; it tells the term, too. */
+static bool
+is_configured(const struct dbt_agent *agent)
+{
+	return strcmp(agent->conf_upstream, agent->promise.upstream) == 0 &&
+	    strcmp(agent->conf_cohort, dbt__agent_cohort(agent)) == 0 && agent->conf_term == agent->promise.term;
+}
+
 static const char *
 do_follow(struct dbt_agent *agent)
 {
@@ -415,10 +424,9 @@ do_follow(struct dbt_agent *agent)
 	}
 	if (agent->rejoin != VERDICT_TURN)
 		return agent->fenced ? ask(agent, NULL) : do_fence(agent);
-	if (strcmp(agent->conf_upstream, agent->promise.upstream) != 0 && !agent->piece.running) {
-		configure(agent, agent->promise.upstream, false);
-		agent->unstreamed = now;
-	} else if (strcmp(agent->conf_cohort, dbt__agent_cohort(agent)) != 0 && !agent->piece.running) {
+	if (!agent->piece.running && !is_configured(agent)) {
+		if (strcmp(agent->conf_upstream, agent->promise.upstream) != 0)
+			agent->unstreamed = now;
 		configure(agent, agent->promise.upstream, false);
 	}
 	end_stuck_receiver(agent, now);

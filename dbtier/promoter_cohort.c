@@ -27,7 +27,7 @@ place_named(struct dbt_promoter *p, const char *name)
 	if (at >= 0 || p->count == DBT_NODES_MAX)
 		return at;
 	place = &p->places[p->count];
-	*place = (struct dbt__place){ .outbid = -W_NEVER, .told.kind = DBT_ORDER_COUNT,
+	*place = (struct dbt__place){ .outbid = -W_NEVER, .strayed = W_NEVER, .told.kind = DBT_ORDER_COUNT,
 		.spread.kind = DBT_ORDER_COUNT };
 	snprintf(place->name, sizeof(place->name), "%s", name);
 	return (int)p->count++;
@@ -422,7 +422,7 @@ list_places(struct dbt_promoter *p, const struct w_cluster *cluster, const struc
 		const struct w_member *member = w_cluster_nth(cluster, W_DATABASE, i);
 		struct dbt__place *place = &p->places[i];
 
-		*place = (struct dbt__place){ .outbid = -W_NEVER,
+		*place = (struct dbt__place){ .outbid = -W_NEVER, .strayed = W_NEVER,
 			.told.kind = DBT_ORDER_COUNT, .spread.kind = DBT_ORDER_COUNT };
 		for (unsigned o = 0; o < old_count; o++) {
 			if (strcmp(old[o].name, member->name) == 0)

@@ -123,6 +123,16 @@ dbt__follows(const struct dbt_promoter *p, const struct dbt__place *place)
 }
 
 bool
+dbt__streams_behind(struct dbt_promoter *p, const struct dbt__place *place, int at)
+{
+	const struct dbt_status *status = &place->status;
+
+	return dbt__fresh(p, place) && status->promise.stage == DBT_FOLLOWING && at >= 0 &&
+	    status->promise.term == p->leader_term && strcmp(status->promise.upstream, p->places[at].name) == 0 &&
+	    status->postgres == DBT_PG_UP && status->streaming;
+}
+
+bool
 dbt__astray(struct dbt_promoter *p, const struct dbt__place *place)
 {
 	return dbt__leader_up(p) && dbt__fresh(p, place) && place != &p->places[p->leader] &&
@@ -228,11 +238,19 @@ dbt__fenced(struct dbt_promoter *p, const struct dbt__place *place)
 	return has_promised(p, place, DBT_FENCED);
 }
 
+/*
+ * Who was not fenced may have been told to follow somebody else again before it turned, and acknowledges to that
+ * one until it streams from the target.
+ */
 static bool
 has_turned(struct dbt_promoter *p, const struct dbt__place *place)
 {
-	return (p->errand.turned >> (place - p->places) & 1) != 0 && has_promised(p, place, DBT_FOLLOWING) &&
-	    strcmp(place->status.promise.upstream, p->places[p->errand.target].name) == 0;
+	const struct dbt__errand *errand = &p->errand;
+	uint32_t self = 1U << (place - p->places);
+	bool has_left = (errand->behind & self) == 0 || place->status.streaming;
+
+	return (errand->turned & self) != 0 && has_left && has_promised(p, place, DBT_FOLLOWING) &&
+	    strcmp(place->status.promise.upstream, p->places[errand->target].name) == 0;
 }
 
 bool
@@ -554,8 +572,13 @@ dbt__observe(struct dbt_promoter *p)
 
 	find_leader(p);
 	dbt__observe_cohort(p);
-	for (unsigned i = 0; i < p->count; i++)
-		p->places[i].adopting = p->places[i].adopting && dbt__astray(p, &p->places[i]);
+	for (unsigned i = 0; i < p->count; i++) {
+		struct dbt__place *place = &p->places[i];
+		bool astray = dbt__astray(p, place);
+
+		place->adopting = place->adopting && astray;
+		note_since(p, astray, &place->strayed);
+	}
 	if (p->leader < 0)
 		return;
 	note_leader(p);

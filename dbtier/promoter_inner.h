@@ -32,6 +32,7 @@ enum dbt__state {
 	DBT__SUSPECTING,
 	DBT__STALLED,
 	DBT__RESUMING,
+	DBT__CASCADING,
 	DBT__DRAINING,
 	DBT__LEVELLING,
 	DBT__PREPARING,
@@ -76,6 +77,7 @@ struct dbt__place {
 	bool adopting;  /* it is being told to follow the leader */
 	w_usec came;    /* its last status */
 	w_usec outbid;  /* when another promoter has raised its term last */
+	w_usec strayed; /* since when it should follow the leader, and does not; W_NEVER: it does */
 	struct dbt_status status;
 	struct dbt__told told, spread; /* an order of a move; a pause */
 };
@@ -95,6 +97,7 @@ struct dbt__errand {
 	bool late;      /* the target did not get ready: any other one will do */
 	bool again;     /* another one was ahead of the target, and leads for now */
 	uint64_t lsn;   /* how far the target is to receive */
+	uint32_t behind; /* bits: places that stream from the target, or are to, while its leader still leads */
 	uint32_t turned; /* bits: places that have answered, and were told to follow the target before it is elected */
 	uint32_t timeline; /* with reached: what the target had then, which none of them was ahead of */
 	uint64_t reached;
@@ -154,6 +157,7 @@ struct dbt_promoter {
 
 	struct dbt__errand errand;
 	struct dbt__pausing pausing;
+	uint32_t cascaded_in;   /* the term in which this promoter has put followers behind another one */
 	uint32_t drained_in;    /* the term in which this promoter has drained its leader */
 	w_usec drained_since;   /* W_NEVER: it is not drained */
 	bool paused;
@@ -195,7 +199,7 @@ bool dbt__can_without(struct dbt_promoter *p);
 bool dbt__can_with(struct dbt_promoter *p);
 /*
  * Has it promised this election's term, and will its position not change? Or did it not change any more, until
- * it turned to the target: what it has got there since, the target has.
+ * it turned to the target, or does it stream from there: what it has got there since, the target has.
  */
 bool dbt__answered(struct dbt_promoter *p, const struct dbt__place *place);
 /* Have all but the target and the leader answered that can, or had their time? */
@@ -207,6 +211,8 @@ int dbt__winner(struct dbt_promoter *p);
 /* Who has answered, but for the place except. */
 uint32_t dbt__answers(struct dbt_promoter *p, int except);
 bool dbt__follows(const struct dbt_promoter *p, const struct dbt__place *place);
+/* In the leader's term it is to follow that one, which is no leader, and streams from there. */
+bool dbt__streams_behind(struct dbt_promoter *p, const struct dbt__place *place, int at);
 /* Should it be told to follow the leader? */
 bool dbt__astray(struct dbt_promoter *p, const struct dbt__place *place);
 /* Somebody has promised more than term, known to be alive or not. -1: nobody has. */
@@ -257,6 +263,11 @@ const char *dbt__target_unfit(struct dbt_promoter *p, int target);
 const char *dbt__standby_unfit(struct dbt_promoter *p, int at);
 /* Of those that may become the leader the one with most WAL; -1: nobody may. */
 int dbt__furthest_target(struct dbt_promoter *p);
+/*
+ * Followers that commits can do without, as bits of places: they may stream from the target of a switchover
+ * before the leader is drained, and so need no new connection when it is promoted.
+ */
+uint32_t dbt__spare_followers(struct dbt_promoter *p);
 void dbt__switchover(struct dbt_promoter *p, const struct dbt_command *command);
 /* Tell who gave the command *id how it ended, and forget it. 0: nobody waits. */
 void dbt__answer(struct dbt_promoter *p, int64_t *id, bool failed, const char *text);

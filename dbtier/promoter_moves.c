@@ -6,6 +6,8 @@
 
 #define INIT_TIMEOUT (30 * W_SEC)
 #define RESUME_TIMEOUT (3 * W_SEC)
+#define CASCADE_TIMEOUT (2 * W_SEC) /* for followers to stream from a switchover's target */
+#define CASCADED (10 * W_SEC)      /* how long that is left as it is, for another promoter's switchover may go on */
 #define DRAIN_TIMEOUT (5 * W_SEC)
 #define TARGET_TIMEOUT (2 * W_SEC) /* then any other one will do */
 #define SETTLING (400 * W_MSEC)    /* how long a drained leader is left alone after a switchover */
@@ -181,13 +183,24 @@ can_wait(struct dbt_promoter *p, const struct dbt_status *status)
 	return status->promise.stage == DBT_LEADING && status->drained && !dbt__past(p, p->since + SETTLING);
 }
 
+/* It streams from a follower that another promoter is about to make the leader. */
+static bool
+is_cascaded(struct dbt_promoter *p, const struct dbt__place *place)
+{
+	int at = dbt__place_find(p, place->status.promise.upstream);
+
+	return p->cascaded_in != p->leader_term && at >= 0 && dbt__standby_unfit(p, at) == NULL &&
+	    place->status.promise.stage == DBT_FOLLOWING && place->status.promise.term == p->leader_term &&
+	    !dbt__past(p, place->strayed + CASCADED);
+}
+
 static bool
 ev_astray(struct dbt_promoter *p)
 {
 	for (unsigned i = 0; i < p->count; i++) {
 		struct dbt__place *place = &p->places[i];
 
-		if (place->adopting || !dbt__astray(p, place) || can_wait(p, &place->status))
+		if (place->adopting || !dbt__astray(p, place) || can_wait(p, &place->status) || is_cascaded(p, place))
 			continue;
 		p->about = (int)i;
 		detail(p, "it was %s in term %u", dbt_stage_name(place->status.promise.stage),
@@ -220,6 +233,25 @@ ev_ahead_stuck(struct dbt_promoter *p)
 }
 
 static bool
+ev_cascaded(struct dbt_promoter *p)
+{
+	for (unsigned i = 0; i < p->listed; i++) {
+		const struct dbt__place *place = &p->places[i];
+
+		if ((p->errand.behind >> i & 1) != 0 && dbt__fresh(p, place) &&
+		    !dbt__streams_behind(p, place, p->errand.target))
+			return false;
+	}
+	return true;
+}
+
+static bool
+ev_cascade_late(struct dbt_promoter *p)
+{
+	return dbt__past(p, p->since + CASCADE_TIMEOUT);
+}
+
+static bool
 ev_drained(struct dbt_promoter *p)
 {
 	return dbt__leader_up(p) && p->leader_term == p->drained_in &&
@@ -249,7 +281,9 @@ ev_target_lost(struct dbt_promoter *p)
 static bool
 ev_not_leading(struct dbt_promoter *p)
 {
-	return p->leader < 0 || p->leader_term != p->drained_in;
+	uint32_t term = p->state == DBT__CASCADING ? p->cascaded_in : p->drained_in;
+
+	return p->leader < 0 || p->leader_term != term;
 }
 
 /* Those whose WAL the target has: they need not wait for its election to connect to it. */
@@ -264,8 +298,10 @@ not_ahead_of_target(struct dbt_promoter *p)
 	for (unsigned i = 0; i < p->listed; i++) {
 		const struct dbt_status *status = &p->places[i].status;
 
-		if ((int)i != errand->target && (int)i != p->leader && dbt__may_lead(p, (int)i) &&
-		    dbt__answered(p, &p->places[i]) && status->timeline == to->timeline && status->lsn <= reached)
+		if ((int)i == errand->target || (int)i == p->leader || !dbt__may_lead(p, (int)i) ||
+		    (!dbt__answered(p, &p->places[i]) && (errand->behind >> i & 1) == 0))
+			continue;
+		if (status->timeline == to->timeline && status->lsn <= reached)
 			who |= 1U << i;
 	}
 	return who & ~errand->turned;
@@ -410,6 +446,13 @@ ev_asked(struct dbt_promoter *p)
 	if (errand->again && dbt__target_unfit(p, errand->target) != NULL && !dbt__past(p, p->since + FIT_TIMEOUT))
 		return false;
 	return errand->target >= 0 && !errand->heal;
+}
+
+/* Asked for, and there are followers that can stream from the target first. */
+static bool
+ev_cascadable(struct dbt_promoter *p)
+{
+	return ev_asked(p) && p->errand.target != p->leader && dbt__spare_followers(p) != 0;
 }
 
 static bool
@@ -557,8 +600,21 @@ act_adopt(struct dbt_promoter *p)
 }
 
 static void
+act_cascade(struct dbt_promoter *p)
+{
+	p->cascaded_in = p->leader_term;
+	p->errand.behind = dbt__spare_followers(p);
+	p->about = p->errand.target;
+}
+
+/* Those that do not stream from the target now are fenced as others are. */
+static void
 act_drain(struct dbt_promoter *p)
 {
+	for (unsigned i = 0; i < p->listed; i++) {
+		if (!dbt__streams_behind(p, &p->places[i], p->errand.target))
+			p->errand.behind &= ~(1U << i);
+	}
 	p->drained_in = p->leader_term;
 	p->began = p->now;
 	p->about = p->errand.target;
@@ -627,6 +683,7 @@ act_widen(struct dbt_promoter *p)
 {
 	p->about = p->errand.target;
 	p->errand.late = true;
+	p->errand.behind = 0;
 	if (p->errand.turned == 0)
 		return;
 	p->errand.turned = 0;
@@ -662,6 +719,9 @@ act_abort(struct dbt_promoter *p)
 	X(change)      \
 	X(ahead)       \
 	X(ahead_stuck) \
+	X(cascadable)  \
+	X(cascaded)    \
+	X(cascade_late) \
 	X(drained)     \
 	X(drain_late)  \
 	X(target_lost) \
@@ -703,6 +763,7 @@ static const char *const states[] = {
 	[DBT__SUSPECTING] = "suspecting",
 	[DBT__STALLED] = "stalled",
 	[DBT__RESUMING] = "resuming",
+	[DBT__CASCADING] = "cascading",
 	[DBT__DRAINING] = "draining",
 	[DBT__LEVELLING] = "levelling",
 	[DBT__PREPARING] = "preparing",
@@ -717,6 +778,7 @@ static const char *const states[] = {
 #define SUSPECTING    DBT__SUSPECTING
 #define STALLED       DBT__STALLED
 #define RESUMING      DBT__RESUMING
+#define CASCADING     DBT__CASCADING
 #define DRAINING      DBT__DRAINING
 #define LEVELLING     DBT__LEVELLING
 #define PREPARING     DBT__PREPARING
@@ -748,6 +810,7 @@ static const struct move {
 	{ STEADY,        EV_another,      STEADY,        "found",       act_found,           "it leads" },
 	{ STEADY,        EV_doubt,        SUSPECTING,    "suspect",     act_suspect,         "the leader is in doubt" },
 	{ STEADY,        EV_astray,       STEADY,        "adopt",       act_adopt,           "it does not follow the leader" },
+	{ STEADY,        EV_cascadable,   CASCADING,     "cascade",     act_cascade,         "an operator asked for a switchover, and followers can stream from its target" },
 	{ STEADY,        EV_asked,        DRAINING,      "drain",       act_drain,           "an operator asked for a switchover" },
 	{ STEADY,        EV_change,       DRAINING,      "change",      act_change,          "the cluster file has another cohort" },
 	{ STEADY,        EV_ahead_stuck,  PREPARING,     "heal",        act_heal_stuck,      "somebody cannot follow, and no commit has its quorum" },
@@ -770,6 +833,12 @@ static const struct move {
 
 	{ RESUMING,      EV_well,         STEADY,        "resumed",     act_found,           "the leader runs again" },
 	{ RESUMING,      EV_resume_late,  UNKNOWN,       "give up",     act_resumed_in_vain, "the leader did not come up in time" },
+
+	{ CASCADING,     EV_not_leading,  UNKNOWN,       "abort",       act_abort,           "another node leads" },
+	{ CASCADING,     EV_doubt,        SUSPECTING,    "suspect",     act_suspect,         "the leader is in doubt" },
+	{ CASCADING,     EV_target_lost,  STEADY,        "abort",       act_abort,           "the target got lost" },
+	{ CASCADING,     EV_cascaded,     DRAINING,      "drain",       act_drain,           "followers stream from the target" },
+	{ CASCADING,     EV_cascade_late, DRAINING,      "drain",       act_drain,           "followers do not stream from the target in time" },
 
 	{ DRAINING,      EV_not_leading,  UNKNOWN,       "abort",       act_abort,           "another node leads" },
 	{ DRAINING,      EV_doubt,        SUSPECTING,    "suspect",     act_suspect,         "the leader is in doubt" },

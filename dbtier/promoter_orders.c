@@ -76,6 +76,12 @@ turn(struct dbt_promoter *p, int at)
 	return told;
 }
 
+static struct dbt__told
+want_cascading(struct dbt_promoter *p, int at)
+{
+	return (p->errand.behind >> at & 1) != 0 ? follow(p, &p->places[at], p->leader_term, p->errand.target) : nothing;
+}
+
 /* All but the leader; that one in the end, when it is the target or there are too few without it. */
 static struct dbt__told
 want_levelling(struct dbt_promoter *p, int at)
@@ -84,6 +90,9 @@ want_levelling(struct dbt_promoter *p, int at)
 
 	if ((errand->turned >> at & 1) != 0)
 		return turn(p, at);
+	/* it gets nothing but the target's already, and turns when that has promised */
+	if ((errand->behind >> at & 1) != 0)
+		return nothing;
 	if (at != p->leader)
 		return prepare(p, &p->places[at], at == errand->target ? errand->lsn : 0);
 	if (dbt__others_answered(p) && (at == errand->target ||
@@ -188,6 +197,7 @@ static struct dbt__told (*const wants[])(struct dbt_promoter *p, int at) = {
 	[DBT__SUSPECTING] = want_serving,
 	[DBT__STALLED] = want_serving,
 	[DBT__RESUMING] = want_resuming,
+	[DBT__CASCADING] = want_cascading,
 	[DBT__DRAINING] = want_draining,
 	[DBT__LEVELLING] = want_levelling,
 	[DBT__PREPARING] = want_preparing,

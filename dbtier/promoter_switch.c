@@ -45,6 +45,22 @@ dbt__furthest_target(struct dbt_promoter *p)
 	return best;
 }
 
+uint32_t
+dbt__spare_followers(struct dbt_promoter *p)
+{
+	unsigned attached = p->places[p->leader].status.attached;
+	unsigned spare = attached > p->acting.quorum ? attached - p->acting.quorum : 0;
+	uint32_t who = 0;
+
+	for (unsigned i = 0; i < p->listed && spare > 0; i++) {
+		if ((int)i == p->errand.target || (int)i == p->leader || dbt__target_unfit(p, (int)i) != NULL)
+			continue;
+		who |= 1U << i;
+		spare--;
+	}
+	return who;
+}
+
 /* ---- the command ---- */
 
 void

@@ -27,7 +27,9 @@
  * move: init         not modelled: the first leader and its followers are there at the start
  * move: suspect      no step: always possible
  * move: prepare      send_prepare()
- * move: turn         take_turn(), with -DTURNS: to whoever has promised this round or a later term
+ * move: cascade      take_cascade(), with -DCASCADES: to any follower of the same term that has as much
+ * move: turn         take_turn(), with -DTURNS: to whoever has promised this round or a later term; with
+ *                    -DCASCADES stay(): who streams from there promises, and goes on
  * move: elect        elect()
  * move: established  acknowledge(): the first entry of a timeline that a standby acknowledges
  * move: adopt        take_follow()
@@ -378,6 +380,13 @@ inline take_follow(x, u, r) {
 	}
 }
 
+#if defined(CASCADE_BLINDLY) || defined(STAY_BLINDLY)
+#define CASCADES
+#endif
+#ifdef CASCADES
+#define TURNS
+#endif
+
 /* The target of a switchover is followed before it is elected: by who is not ahead of it. */
 #ifdef TURN_BLINDLY
 #define TURNS
@@ -395,6 +404,46 @@ inline take_turn(x, u) {
 #ifndef WINDOWS
 		turn(x, u)
 #endif
+	}
+}
+
+/* It is even while its leader still leads: by who acknowledges nothing to that one any more. */
+#ifdef CASCADE_BLINDLY
+#define HAS_NO_MORE(x, u) true
+#else
+#define HAS_NO_MORE(x, u) PREFIX(x, u)
+#endif
+inline take_cascade(x, u) {
+	d_step {
+		HERE(x) && !calm && stage[x] == FOLLOWING && stage[u] == FOLLOWING &&
+		    TERM(promise[u]) == TERM(promise[x]) && upstream[x] != u && CAN_TURN(x, u) && !primary[u] &&
+		    HAS_NO_MORE(x, u) ->
+		printf("%d is to follow %d, which does not lead, in term %d\n", x, u, TERM(promise[x]));
+		upstream[x] = u;
+#ifndef WINDOWS
+		turn(x, u)
+#endif
+	}
+}
+
+/*
+ * Then it needs no fence when that one has promised another term, and is a standby: all that it gets comes from
+ * there. The order may come so late that u has been promoted.
+ */
+#ifdef STAY_BLINDLY
+#define GETS_ALL_FROM(x, u) true
+#else
+#define GETS_ALL_FROM(x, u) (upstream[x] == (u) && source[x] == (u))
+#endif
+inline stay(x, u, r) {
+	d_step {
+		HERE(x) && !calm && prepared[r] && stage[x] == FOLLOWING && GETS_ALL_FROM(x, u) && up[x] && !primary[x] &&
+		    TERM(r) > TERM(promise[x]) && MAY_FOLLOW(x, r) && PREFIX(x, u) &&
+		    (!primary[u] || tl[u] >= TERM(r)) && (promise[u] == r || TERM(promise[u]) > TERM(r)) ->
+		printf("%d goes on behind %d in term %d\n", x, u, TERM(r));
+		agree(x, r);
+		upstream[x] = u;
+		answer(x)
 	}
 }
 
@@ -604,6 +653,16 @@ end:	do
 #ifdef TURNS
 	:: take_turn(0, 1) :: take_turn(0, 2) :: take_turn(1, 0)
 	:: take_turn(1, 2) :: take_turn(2, 0) :: take_turn(2, 1)
+#endif
+#ifdef CASCADES
+	:: take_cascade(0, 1) :: take_cascade(0, 2) :: take_cascade(1, 0)
+	:: take_cascade(1, 2) :: take_cascade(2, 0) :: take_cascade(2, 1)
+	:: stay(0, 1, 1) :: stay(0, 2, 1) :: stay(1, 0, 1) :: stay(1, 2, 1) :: stay(2, 0, 1) :: stay(2, 1, 1)
+	:: stay(0, 1, 2) :: stay(0, 2, 2) :: stay(1, 0, 2) :: stay(1, 2, 2) :: stay(2, 0, 2) :: stay(2, 1, 2)
+#if LAST_TERM > 2
+	:: stay(0, 1, 3) :: stay(0, 2, 3) :: stay(1, 0, 3) :: stay(1, 2, 3) :: stay(2, 0, 3) :: stay(2, 1, 3)
+	:: stay(0, 1, 4) :: stay(0, 2, 4) :: stay(1, 0, 4) :: stay(1, 2, 4) :: stay(2, 0, 4) :: stay(2, 1, 4)
+#endif
 #endif
 	:: take_promote(0) :: take_promote(1) :: take_promote(2)
 	:: take_resume(0) :: take_resume(1) :: take_resume(2)

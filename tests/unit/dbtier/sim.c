@@ -125,6 +125,7 @@ on_move(void *arg, const struct dbt_move *move)
 {
 	struct host *host = arg;
 
+	host->sim->result->cascades += strcmp(move->name, "cascade") == 0;
 	host->sim->result->turns += strcmp(move->name, "turn") == 0;
 	host->sim->result->changes += strcmp(move->name, "established") == 0 && host->promoter->joint;
 	sim_trace(host->sim, "m%u: %s -> %s: %s %s term=%u (%s)", host->index, move->from, move->to,

@@ -35,7 +35,7 @@ struct sim_config {
 
 struct sim_result {
 	char wrong[256];  /* what was violated; "": nothing */
-	unsigned faults, changes, elections, switchovers, turns, acknowledged, lost_messages;
+	unsigned faults, changes, elections, switchovers, turns, cascades, acknowledged, lost_messages;
 	w_usec calm;      /* from the end of the faults to the first commit acknowledged after it */
 	w_usec whole;     /* ... until all nodes followed */
 };

@@ -217,13 +217,10 @@ is_settled(const struct sim *sim, const struct node *node)
 	return node->receiver < 0 && sim->now >= node->settle_at;
 }
 
+/* Its walreceiver ends some time after it was promised that it would. */
 static void
-step_fenced(struct sim *sim, struct node *node)
+end_receiver(struct sim *sim, struct node *node)
 {
-	if (node->pg == PG_NONE && node->data)
-		sim_pg_start(sim, node, false);
-	if (node->pg != PG_UP || node->receiver < 0)
-		return;
 	if (node->fence_at == 0)
 		node->fence_at = sim->now + sim_between(sim, 0, (sim->faulty ? 250 : 50) * W_MSEC);
 	if (sim->now < node->fence_at)
@@ -232,6 +229,15 @@ step_fenced(struct sim *sim, struct node *node)
 	node->fence_at = 0;
 	node->settle_at = sim->now + sim_between(sim, 0, 10 * W_MSEC);
 	node->tell = true;
+}
+
+static void
+step_fenced(struct sim *sim, struct node *node)
+{
+	if (node->pg == PG_NONE && node->data)
+		sim_pg_start(sim, node, false);
+	if (node->pg == PG_UP && node->receiver >= 0)
+		end_receiver(sim, node);
 }
 
 /* Rewinding and cloning: the same here. What was there is of no use until it is done. */
@@ -261,8 +267,10 @@ step_following(struct sim *sim, struct node *node)
 	bool there = upstream != NULL && sim_reach(sim, self, at) && sim_pg_runs(sim, upstream) &&
 	    upstream->data;
 
-	if (node->receiver >= 0 && node->receiver != at)
-		node->receiver = -1;
+	if (node->pg == PG_UP && node->receiver >= 0 && node->receiver != at) {
+		end_receiver(sim, node);
+		return;
+	}
 	/* What it has of a later term than the one it follows in is not thrown away. */
 	if (node->data && sim_timeline(node) > node->promise.term)
 		there = there && matches(node, upstream) && node->len <= upstream->len;
@@ -333,7 +341,8 @@ send_status(struct sim *sim, struct node *node)
 	struct message *copies[2];
 	struct dbt_status status = { .epoch = node->epoch, .promise = node->promise,
 		.order = node->order, .recovery = !node->primary, .settled = is_settled(sim, node),
-		.streaming = node->receiver >= 0, .drained = node->drained, .marked = node->marked,
+		.streaming = node->receiver >= 0 && (node->promise.stage != DBT_FOLLOWING ||
+		    node->receiver == upstream_of(sim, node)), .drained = node->drained, .marked = node->marked,
 		.timeline = sim_timeline(node), .lsn = node->len };
 
 	status.seq = ++node->seq;

@@ -610,6 +610,36 @@ a_broken_setting_is_told(void)
 	(void)sql(0, "select pg_reload_conf()");
 }
 
+static bool is_in_term_7(const struct dbt_status *s) { return s->promise.term == 7 && s->streaming; }
+
+/* db-3 streams from db-2 before that leads, and its walreceiver goes on over the connection that it has. */
+static void
+a_follower_of_the_next_leader_goes_on(void)
+{
+	static const char walreceiver[] = "select pid from pg_stat_wal_receiver";
+	static const char attached[] = "select string_agg(application_name, ',') from pg_stat_replication "
+	    "where sync_state = 'quorum'";
+	struct dbt_order order = { .kind = DBT_FOLLOW, .term = 7, .upstream = "db-2" };
+	char pid[128];
+
+	CU_ASSERT_FATAL(follow(2, 6, "db-2") >= 0);
+	CU_ASSERT(becomes(0, attached, "db-2"));
+	/* for an insert would wait for two */
+	CU_ASSERT(strcmp(sql(0, "set synchronous_commit = local; insert into t values (6) returning (select count(*) from t)"),
+	    "5") == 0);
+	CU_ASSERT(becomes(2, "select count(*) from t", "6"));
+	snprintf(pid, sizeof(pid), "%s", sql(2, walreceiver));
+	CU_ASSERT_FATAL(prepare(1, 7) >= 0);
+	order.timeline = statuses[1].timeline;
+	order.lsn = statuses[1].lsn;
+	CU_ASSERT(await(2, &order, is_in_term_7, 5 * W_SEC) >= 0);
+	CU_ASSERT(!statuses[2].settled && strcmp(sql(2, walreceiver), pid) == 0);
+	send_order(1, &(struct dbt_order){ .kind = DBT_PROMOTE, .term = 7, .id = ++last_id });
+	CU_ASSERT(becomes(1, attached, "db-3"));
+	CU_ASSERT(strcmp(sql(1, "select pg_is_in_recovery()"), "f") == 0 && strcmp(sql(2, walreceiver), pid) == 0);
+	CU_ASSERT(becomes(2, "select received_tli from pg_stat_wal_receiver", "7"));
+}
+
 /* ---- pure ---- */
 
 static void
@@ -640,6 +670,7 @@ static CU_TestInfo tests[] = {
 	{ "a stuck walreceiver is ended", a_stuck_walreceiver_is_ended },
 	{ "the cohort changes", the_cohort_changes },
 	{ "a broken setting is told", a_broken_setting_is_told },
+	{ "a follower of the next leader goes on", a_follower_of_the_next_leader_goes_on },
 	CU_TEST_INFO_NULL,
 };
 

@@ -628,14 +628,15 @@ nothing_is_lost(void)
 		sum.elections += result.elections;
 		sum.switchovers += result.switchovers;
 		sum.turns += result.turns;
+		sum.cascades += result.cascades;
 		sum.faults += result.faults;
 		sum.acknowledged += result.acknowledged;
 		sum.whole = W_MAX(sum.whole, result.whole);
 	}
 	printf("\n      %d runs: %u faults, %u elections, %u switchovers, %u acknowledgements, "
-	       "%u turns, whole again after %.1f s at most ... ", RUNS, sum.faults, sum.elections,
-	    sum.switchovers, sum.acknowledged, sum.turns, (double)sum.whole / 1e6);
-	CU_ASSERT(sum.elections > RUNS && sum.switchovers > 0 && sum.turns > 0);
+	       "%u turns, %u cascades, whole again after %.1f s at most ... ", RUNS, sum.faults, sum.elections,
+	    sum.switchovers, sum.acknowledged, sum.turns, sum.cascades, (double)sum.whole / 1e6);
+	CU_ASSERT(sum.elections > RUNS && sum.switchovers > 0 && sum.turns > 0 && sum.cascades > 0);
 	CU_ASSERT(sum.whole < 15 * W_SEC);
 }
 

@@ -257,11 +257,20 @@ command(enum dbt_command_kind kind, const char *node)
 	dbt_promoter_command(w.promoter, &command, w.now);
 }
 
+/* Commits need all standbys: none can be put behind another one first. */
+static void
+none_to_spare(void)
+{
+	w.status[0].attached = 1;
+	say(0);
+}
+
 static void
 switchover_goes_through(void)
 {
 	start();
 	steady();
+	none_to_spare();
 	command(DBT_SWITCHOVER, "db-3");
 	CU_ASSERT(w.ordered == 1 && order(0, DBT_DRAIN) != NULL && w.answers == 0);
 	w.status[0].drained = true;
@@ -302,6 +311,7 @@ on_its_way(uint64_t follower, uint64_t target)
 {
 	start();
 	steady();
+	none_to_spare();
 	command(DBT_SWITCHOVER, "db-3");
 	w.status[0].drained = true;
 	w.status[0].lsn = 120;
@@ -320,7 +330,10 @@ on_its_way(uint64_t follower, uint64_t target)
 static void
 has_turned(void)
 {
+	bool streaming = w.status[1].streaming || w.status[1].promise.stage == DBT_FENCED;
+
 	follows(1, 2, 4);
+	w.status[1].streaming = streaming;
 	snprintf(w.status[1].promise.promoter, DBT_PROMOTER, "%s", w.promoter->id);
 	w.status[1].timeline = 3;
 	w.status[1].lsn = 120;
@@ -356,6 +369,7 @@ who_is_ahead_leads_for_a_while(void)
 	CU_ASSERT(count_orders(1, DBT_FOLLOW) == 0);
 	CU_ASSERT(order(1, DBT_PROMOTE) != NULL && is(w.moves, "drain,level,elect"));
 	leads(1, 4);
+	w.status[1].attached = 1;
 	say(1);
 	CU_ASSERT(is(state(), "steady") && w.answers == 0 && w.promoter->switchovers == 0);
 	follows(0, 1, 4);
@@ -427,6 +441,144 @@ who_was_behind_is_not_healed_first(void)
 	pass(5100 * W_MSEC, ALL);
 	CU_ASSERT(w.answers == 1 && w.answer.failed && strstr(w.moves, "heal") == NULL);
 	CU_ASSERT(is(w.answer.text, "nothing has changed: db-3 does not follow the leader"));
+}
+
+/* ---- followers stream from the target first ---- */
+
+static void
+cascade(void)
+{
+	start();
+	steady();
+	command(DBT_SWITCHOVER, "db-3");
+	CU_ASSERT_FATAL(order(1, DBT_FOLLOW) != NULL);
+	CU_ASSERT(is(order(1, DBT_FOLLOW)->upstream, "db-3") && order(1, DBT_FOLLOW)->term == 3);
+	/* it has to ask whether it may */
+	CU_ASSERT(order(1, DBT_FOLLOW)->timeline == 0);
+	CU_ASSERT(is(w.moves, "cascade") && w.ordered == 1);
+}
+
+static void
+follows_the_target(bool streaming)
+{
+	follows(1, 2, 3);
+	w.status[1].streaming = streaming;
+	say(1);
+}
+
+static void
+drained_at(uint64_t lsn)
+{
+	w.status[0].drained = true;
+	w.status[0].lsn = lsn;
+	say(0);
+}
+
+static void
+followers_stream_from_the_target(void)
+{
+	cascade();
+	follows_the_target(false);
+	CU_ASSERT(order(0, DBT_DRAIN) == NULL);
+	follows_the_target(true);
+	CU_ASSERT(order(0, DBT_DRAIN) != NULL && is(w.moves, "cascade,drain"));
+	drained_at(120);
+	/* it is never fenced: what it gets, the target has */
+	CU_ASSERT(order(2, DBT_PREPARE) != NULL && order(1, DBT_PREPARE) == NULL);
+	fenced(2, 4);
+	w.status[2].settled = false;
+	w.status[2].lsn = 120;
+	say(2);
+	CU_ASSERT_FATAL(order(1, DBT_FOLLOW)->term == 4);
+	CU_ASSERT(order(1, DBT_FOLLOW)->lsn == 120 && order(1, DBT_FOLLOW)->timeline == 3);
+	w.status[2].settled = true;
+	say(2);
+	CU_ASSERT(order(2, DBT_PROMOTE) == NULL);
+	has_turned();
+	CU_ASSERT(order(2, DBT_PROMOTE) != NULL && is(w.moves, "cascade,drain,level,turn,elect"));
+	CU_ASSERT(count_orders(1, DBT_PREPARE) == 0);
+}
+
+/* It was told to follow the leader again, and acknowledges to that one until it streams from the target. */
+static void
+who_is_not_fenced_has_to_stream(void)
+{
+	cascade();
+	follows_the_target(true);
+	drained_at(120);
+	fenced(2, 4);
+	w.status[2].lsn = 120;
+	say(2);
+	w.status[1].streaming = false;
+	has_turned();
+	CU_ASSERT(order(2, DBT_PROMOTE) == NULL && is(state(), "levelling"));
+	w.status[1].streaming = true;
+	say(1);
+	CU_ASSERT(order(2, DBT_PROMOTE) != NULL);
+}
+
+static void
+who_does_not_stream_in_time_is_fenced(void)
+{
+	cascade();
+	follows_the_target(false);
+	pass(2100 * W_MSEC, ALL);
+	CU_ASSERT(order(0, DBT_DRAIN) != NULL && is(w.moves, "cascade,drain"));
+	drained_at(120);
+	CU_ASSERT(order(2, DBT_PREPARE) != NULL && order(1, DBT_PREPARE) != NULL);
+}
+
+/* Behind a target that cannot get ready it is asked for its position as everybody. */
+static void
+who_streams_from_it_is_asked_when_it_is_late(void)
+{
+	cascade();
+	follows_the_target(true);
+	drained_at(120);
+	pass(2100 * W_MSEC, ALL);
+	CU_ASSERT(is(w.moves, "cascade,drain,level,widen"));
+	CU_ASSERT(order(1, DBT_PREPARE) != NULL && order(0, DBT_PREPARE) != NULL);
+}
+
+static void
+a_lost_target_gives_its_followers_back(void)
+{
+	cascade();
+	follows_the_target(true);
+	not_streaming(2);
+	say(2);
+	CU_ASSERT(is(w.moves, "cascade,drain,abort,adopt"));
+	CU_ASSERT(is(order(1, DBT_FOLLOW)->upstream, "db-1") && order(1, DBT_FOLLOW)->term == 3);
+	CU_ASSERT(w.answers == 1 && w.answer.failed);
+}
+
+/* Its leader's end is a failover like any other. */
+static void
+a_leader_may_end_meanwhile(void)
+{
+	cascade();
+	follows_the_target(false);
+	end_leader();
+	CU_ASSERT(is(w.moves, "cascade,suspect,prepare") && w.answers == 1 && w.answer.failed);
+	CU_ASSERT(order(1, DBT_PREPARE) != NULL && order(2, DBT_PREPARE) != NULL);
+}
+
+/* Another promoter's switchover, which goes on, or has been left. */
+static void
+others_followers_are_left_alone(void)
+{
+	start();
+	steady();
+	follows_the_target(true);
+	pass(9 * W_SEC, ALL);
+	CU_ASSERT(is(w.moves, ""));
+	pass(1100 * W_MSEC, ALL);
+	CU_ASSERT(is(w.moves, "adopt") && is(order(1, DBT_FOLLOW)->upstream, "db-1"));
+	steady();
+	follows_the_target(true);
+	not_streaming(2);
+	say(2);
+	CU_ASSERT(is(w.moves, "adopt"));
 }
 
 static void
@@ -552,6 +704,7 @@ slow_drain_is_undone(void)
 {
 	start();
 	steady();
+	none_to_spare();
 	command(DBT_SWITCHOVER, "db-2");
 	snprintf(w.status[0].busy, DBT_NAME, "draining");
 	pass(4900 * W_MSEC, ALL);
@@ -573,6 +726,7 @@ lost_target_is_undone(void)
 {
 	start();
 	steady();
+	none_to_spare();
 	command(DBT_SWITCHOVER, "db-2");
 	not_streaming(1);
 	say(1);
@@ -587,6 +741,7 @@ leader_dies_while_drained(void)
 {
 	start();
 	steady();
+	none_to_spare();
 	command(DBT_SWITCHOVER, "db-2");
 	end_leader();
 	CU_ASSERT(w.answers == 1 && w.answer.failed);
@@ -598,6 +753,7 @@ late_target_is_given_up(void)
 {
 	start();
 	steady();
+	none_to_spare();
 	command(DBT_SWITCHOVER, "db-3");
 	w.status[0].drained = true;
 	say(0);
@@ -790,6 +946,13 @@ static CU_TestInfo doubt_tests[] = {
 
 static CU_TestInfo command_tests[] = {
 	{ "a switchover goes through", switchover_goes_through },
+	{ "followers stream from the target before the leader is drained", followers_stream_from_the_target },
+	{ "who is not fenced has to stream from it", who_is_not_fenced_has_to_stream },
+	{ "who does not stream from it in time is fenced", who_does_not_stream_in_time_is_fenced },
+	{ "who streams from it is asked when it is late", who_streams_from_it_is_asked_when_it_is_late },
+	{ "a lost target gives its followers back", a_lost_target_gives_its_followers_back },
+	{ "meanwhile the leader may end", a_leader_may_end_meanwhile },
+	{ "another promoter's are left alone", others_followers_are_left_alone },
 	{ "followers turn to the target before it is elected", followers_turn_early },
 	{ "who is ahead of the target leads for a while", who_is_ahead_leads_for_a_while },
 	{ "a target that was behind and gets lost is told", who_was_behind_gets_lost },
