@@ -163,6 +163,7 @@ struct dbt_query {
 	struct w_view shard;         /* shard key; empty. One shard is all there is */
 	struct dbt_position after;   /* a read: of a node that has replayed this */
 	const struct dbt_once *once; /* a write: NULL is a plain one */
+	bool grouped;                /* a write: it may share its transaction. docs/protocol/03-promises.md, section 4 */
 };
 
 struct dbt_rows;

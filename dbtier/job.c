@@ -77,7 +77,7 @@ enqueue(struct dbt__job *job, bool first)
 {
 	struct dbt_worker *worker = job->worker;
 	bool fit = dbt__any_fit(worker, job);
-	struct w_list *queue = fit ? &worker->queue[job->class] : &worker->held;
+	struct w_list *queue = fit ? dbt__job_queue(job) : &worker->held;
 
 	if (!fit)
 		dbt__count(worker, DBT_HELD);
@@ -108,8 +108,10 @@ dbt__job_submit(struct dbt__job *job)
 	if (worker->stopping)
 		return -W_ESHUTDOWN;
 	job->class = class_of(job);
+	job->grouped = job->grouped && worker->options->write_groups > 0 &&
+	    !worker->known[dbt__known_index(worker, job->stmt)].bare;
 	need_position(job);
-	if (w_list_empty(&worker->queue[job->class])) {
+	if (w_list_empty(dbt__job_queue(job))) {
 		lane = dbt__pick(worker, job);
 		if (lane != NULL) {
 			dbt__lane_give(lane, job);
@@ -187,6 +189,44 @@ guard_failed(struct dbt__job *job, struct dbt__lane *lane, const struct dbt__fli
 	dbt__job_requeue(job);
 }
 
+void
+dbt__job_ungroup(struct dbt__job *job)
+{
+	job->grouped = false;
+	dbt__job_requeue(job);
+}
+
+static bool
+is_forgotten(const char *state)
+{
+	return strcmp(state, "26000") == 0;
+}
+
+/*
+ * Was it refused only for the transaction around it, which was rolled back? That of the unit before it was
+ * still open; the lane had forgotten the BEGIN; or the statement wants none, or makes the server forget.
+ */
+static bool
+is_wrong_wrap(struct dbt__job *job, struct dbt__lane *lane, const struct dbt__flight *flight)
+{
+	const char *state = flight->error->sqlstate;
+	enum dbt__step step = dbt__flight_step(flight);
+
+	if (strcmp(state, "25P02") == 0)
+		return lane->mending && job->tx == NULL && (!flight->wrapped || step == DBT__BEGIN);
+	if (!flight->wrapped)
+		return false;
+	if (is_forgotten(state) && step == DBT__BEGIN) {
+		dbt__lane_forget_all(lane);
+		return job->tries++ < DBT__TRIES;
+	}
+	if (strcmp(state, "25001") != 0 && strcmp(state, "2D000") != 0 &&
+	    !(is_forgotten(state) && step == DBT__COMMIT))
+		return false;
+	job->worker->known[flight->known].bare = true;
+	return true;
+}
+
 static void
 answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight)
 {
@@ -194,8 +234,12 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 	bool in_tx = job->tx != NULL && !job->begins;
 	enum dbt_role role = lane->pool->site->role;
 
-	if (flight->guarded) {
+	if (dbt__flight_step(flight) == DBT__GUARD) {
 		guard_failed(job, lane, flight);
+		return;
+	}
+	if (is_wrong_wrap(job, lane, flight)) {
+		dbt__job_requeue(job);
 		return;
 	}
 	if (job->handed) {
@@ -209,7 +253,7 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 		return;
 	}
 
-	if (strcmp(state, "26000") == 0 || dbt__is_stale_plan(flight->error)) {
+	if (is_forgotten(state) || dbt__is_stale_plan(flight->error)) {
 		run_again(job, lane, flight);
 		return;
 	}
@@ -251,7 +295,9 @@ dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight
 		lane->taken = false;
 		lane->pool->taken--;
 	}
-	if (flight->error != NULL) {
+	if (flight->error != NULL && dbt__flight_step(flight) == DBT__POSITION)
+		dbt__lane_forget(lane, flight); /* it is committed; the server may have forgotten the question */
+	else if (flight->error != NULL) {
 		answer_error(job, lane, flight);
 		return;
 	}
@@ -267,6 +313,8 @@ dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight
 	job->rows->node = site->name;
 	job->rows->role = site->role;
 	job->rows->time = worker->loop->now - job->start;
+	if (flight->asked)
+		job->rows->position = dbt__position_of(worker, flight);
 	if (!job->quiet)
 		w_meter_add(worker->meter, site->metric, 1);
 	if (job->begins)
@@ -429,6 +477,8 @@ run_once(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_ro
 		.intent = query->intent,
 		.deadline = query->deadline,
 		.after = query->after,
+		.grouped = query->intent == DBT_WRITE && query->grouped,
+		.positioned = query->intent == DBT_WRITE && worker->options->positions,
 	};
 	int rc = dbt__job_run(&job);
 
@@ -448,8 +498,9 @@ dbt_run(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_row
 		*error = (struct dbt_sql_error){ 0 };
 	rc = once ? dbt__once_run(worker, query, ret, error) :
 	    run_once(worker, query, ret, error);
-	if (rc == W_OK && query->intent == DBT_WRITE)
-		dbt__position_get(worker, query->deadline, &(*ret)->position);
+	if (rc == W_OK && query->intent == DBT_WRITE && worker->options->positions &&
+	    (*ret)->position.lsn == 0)
+		(*ret)->position = dbt__position_ask(worker, query->deadline);
 	return rc;
 }
 

@@ -4,12 +4,23 @@
  *
  * One unit, and what comes back for it in order:
  *
- *	[Parse Describe] [Parse Describe] [Bind Execute] Bind Execute Sync
- *	 of the guard     of the statement  guard
+ *	[Parse Describe]* of what is not prepared
+ *	[Bind Execute]* Sync
  *
  *	[ParseComplete, ParameterDescription, RowDescription or NoData]* of what was not prepared
- *	[BindComplete, DataRow, CommandComplete] BindComplete, DataRow*, CommandComplete
+ *	[BindComplete, DataRow*, CommandComplete]*
  *	ReadyForQuery; or, at any place, ErrorResponse, ReadyForQuery
+ *
+ * What is bound and executed, step by step:
+ *
+ *	the statement
+ *	a guard, the statement                      of a read that needs a position
+ *	BEGIN, the statement, COMMIT, the position  of a write
+ *	BEGIN, a statement each, COMMIT, the position  of grouped writes
+ *	COMMIT, the position                        of a transaction (tx.c)
+ *
+ * An error leaves out what follows it. A write's leaves its transaction open, too: a ROLLBACK ends that,
+ * and what was sent behind the write before it was known is refused and run again.
  *
  * A job that takes its rows in portions sends Flush in place of Sync, then Execute and Flush for each
  * further portion, and Sync at the end.
@@ -65,6 +76,16 @@ struct dbt__flight *
 dbt__lane_flight(struct dbt__lane *lane, unsigned i)
 {
 	return &lane->ring[(lane->head + i) & lane->mask];
+}
+
+unsigned
+dbt__lane_unit(struct dbt__lane *lane)
+{
+	unsigned len = 1;
+
+	while (dbt__lane_flight(lane, len - 1)->more)
+		len++;
+	return len;
 }
 
 void
@@ -130,10 +151,21 @@ bury(struct dbt__lane *lane, struct w_list *where)
 	lane->worker->pump = true;
 }
 
+/* The COMMIT of a group comes behind its last statement. */
+static void
+mark_committing(struct dbt__lane *lane, unsigned unit)
+{
+	for (unsigned i = 0; i < unit; i++)
+		dbt__lane_flight(lane, i)->complete = dbt__lane_flight(lane, unit - 1)->complete;
+}
+
 /* Last first: each goes to the front of the queue, so their order stays. */
 static void
 lose_jobs(struct dbt__lane *lane)
 {
+	unsigned unit = lane->count > 0 ? dbt__lane_unit(lane) : 0;
+
+	mark_committing(lane, unit);
 	while (!w_list_empty(&lane->todo)) {
 		struct dbt__job *job = w_list_entry(lane->todo.prev, struct dbt__job, node);
 
@@ -146,7 +178,7 @@ lose_jobs(struct dbt__lane *lane)
 
 		lane->count--;
 		if (flight->job != NULL)
-			dbt__job_lost(flight->job, lane, flight, lane->count == 0);
+			dbt__job_lost(flight->job, lane, flight, lane->count < unit);
 		dbt__flight_clear(flight);
 		lane->worker->in_flight--;
 		dbt__move(lane->worker, DBT_IN_FLIGHT, -1);
@@ -256,7 +288,7 @@ static unsigned
 ring_size(const struct dbt_worker *worker, enum dbt__class class)
 {
 	unsigned depth = class == DBT__READ ? (unsigned)worker->options->read_depth :
-	    W_MAX(DBT__WRITE_DEPTH, DBT__SLOW_DEPTH);
+	    class == DBT__WRITE ? DBT__GROUP_MOST : DBT__SLOW_DEPTH;
 	unsigned size = 4;
 
 	while (size < depth)
@@ -379,56 +411,159 @@ put_guard(struct dbt__lane *lane, struct dbt__flight *flight, const char *name, 
 	    (unsigned)position);
 	dbt__put_bind(&lane->channel.out, name, &param, 1);
 	dbt__put_execute(&lane->channel.out, 0);
-	flight->guarded = true;
+	flight->steps |= 1u << DBT__GUARD;
 }
 
-/* All that is not prepared is prepared first: when the guard fails, what follows it is skipped. */
+/* Statements of the steps but the job's own. */
+static const struct dbt_stmt *const brought[DBT__STEPS] = {
+	[DBT__GUARD] = &dbt__guard_stmt,
+	[DBT__BEGIN] = &dbt__begin_stmt,
+	[DBT__COMMIT] = &dbt__commit_stmt,
+	[DBT__POSITION] = &dbt__position_stmt,
+};
+
+static bool
+brings(const struct dbt__job *job, const struct dbt__flight *flight, enum dbt__step step)
+{
+	switch (step) {
+	case DBT__GUARD:
+		return job->guard;
+	case DBT__BEGIN:
+		return flight->wrapped && !flight->follows;
+	case DBT__COMMIT:
+		return flight->wrapped && !flight->more;
+	case DBT__POSITION:
+		return flight->asked && !flight->more;
+	default:
+		return false;
+	}
+}
+
+/* names: by step; NULL: the unit does without it. */
 static void
-put_unit(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight *flight)
+put_step(struct dbt__lane *lane, struct dbt__flight *flight, enum dbt__step step,
+    const char *const *names)
+{
+	if (names[step] == NULL)
+		return;
+	dbt__put_bind(&lane->channel.out, names[step], NULL, 0);
+	dbt__put_execute(&lane->channel.out, 0);
+	flight->steps |= 1u << step;
+}
+
+/*
+ * Of a unit, or of a group's one statement of many. All that is not prepared is prepared first: when a step
+ * fails, what follows it is skipped.
+ */
+static void
+put_flight(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight *flight)
 {
 	const struct dbt_stmt *stmt = job->stmt;
 	struct w_buf *out = &lane->channel.out;
-	char room[DBT__NAME_SIZE], guard_room[DBT__NAME_SIZE];
-	const char *name = "", *guard = NULL;
+	char rooms[DBT__STEPS][DBT__NAME_SIZE];
+	const char *names[DBT__STEPS] = { [DBT__STATEMENT] = "" };
 
 	flight->generation = lane->generation[flight->known];
-	if (job->guard)
-		guard = put_prepared(lane, flight, dbt__known_index(lane->worker, &dbt__guard_stmt),
-		    guard_room);
+	for (unsigned i = 0; i < DBT__STEPS; i++)
+		if (brings(job, flight, i))
+			names[i] = put_prepared(lane, flight,
+			    dbt__known_index(lane->worker, brought[i]), rooms[i]);
 	if (job->unnamed) {
-		dbt__put_parse(out, name, stmt->sql);
-		dbt__put_describe(out, name);
+		dbt__put_parse(out, "", stmt->sql);
+		dbt__put_describe(out, "");
 	} else {
-		name = put_prepared(lane, flight, flight->known, room);
+		names[DBT__STATEMENT] = put_prepared(lane, flight, flight->known,
+		    rooms[DBT__STATEMENT]);
 	}
-	if (guard != NULL)
-		put_guard(lane, flight, guard, job->needed);
+	if (names[DBT__GUARD] != NULL)
+		put_guard(lane, flight, names[DBT__GUARD], job->needed);
+	put_step(lane, flight, DBT__BEGIN, names);
 	if (!job->describes) {
-		dbt__put_bind(out, name, job->params, stmt->params);
+		dbt__put_bind(out, names[DBT__STATEMENT], job->params, stmt->params);
 		dbt__put_execute(out, job->portion);
+		flight->steps |= 1u << DBT__STATEMENT;
 	}
+	put_step(lane, flight, DBT__COMMIT, names);
+	put_step(lane, flight, DBT__POSITION, names);
 	flight->portions = job->portion > 0;
 	if (flight->portions)
 		dbt__put_flush(out);
-	else
+	else if (!flight->more)
 		dbt__put_sync(out);
 }
 
+/* After its COMMIT a unit can say where the log stands. */
 static void
-send_job(struct dbt__lane *lane, struct dbt__job *job)
+wrap(const struct dbt__lane *lane, const struct dbt__job *job, struct dbt__flight *flight)
+{
+	bool alone = !flight->follows && !flight->more;
+
+	flight->wrapped = !alone || (job->positioned && job->tx == NULL &&
+	    !lane->worker->known[flight->known].bare);
+	flight->asked = job->positioned && (flight->wrapped || job->tx != NULL);
+	if (flight->asked && !flight->more)
+		dbt__count(lane->worker, DBT_POSITIONS_ASKED);
+}
+
+/* job: what to send; the caller says whose the answer is. follows, more: in its group, after and before others. */
+static struct dbt__flight *
+send_flight(struct dbt__lane *lane, const struct dbt__job *job, bool follows, bool more)
 {
 	struct dbt__flight *flight = dbt__lane_flight(lane, lane->count);
 
-	*flight = (struct dbt__flight){ .known = dbt__known_index(lane->worker, job->stmt) };
+	*flight = (struct dbt__flight){ .known = dbt__known_index(lane->worker, job->stmt),
+		.follows = follows, .more = more };
 	if (lane->worker->known_size > lane->prepared_size)
 		grow_prepared(lane, lane->worker->known_size);
-	put_unit(lane, job, flight);
-	flight->job = job;
-	job->flight = flight;
+	wrap(lane, job, flight);
+	put_flight(lane, job, flight);
 	if (lane->count++ == 0)
 		lane->head_since = lane->worker->loop->now;
 	lane->worker->in_flight++;
 	dbt__move(lane->worker, DBT_IN_FLIGHT, 1);
+	return flight;
+}
+
+static struct dbt__job *
+first_to_do(const struct dbt__lane *lane)
+{
+	return w_list_empty(&lane->todo) ? NULL :
+	    w_list_entry(lane->todo.next, struct dbt__job, node);
+}
+
+static void
+send_todo(struct dbt__lane *lane)
+{
+	const struct dbt__job *next;
+	struct dbt__job *job;
+	bool follows = false, more;
+
+	while ((job = first_to_do(lane)) != NULL) {
+		w_list_remove(&job->node);
+		lane->todo_count--;
+		next = first_to_do(lane);
+		more = job->grouped && next != NULL && next->grouped;
+		job->flight = send_flight(lane, job, follows, more);
+		job->flight->job = job;
+		if (more && !follows)
+			dbt__count(lane->worker, DBT_GROUPS);
+		if (more || follows)
+			dbt__count(lane->worker, DBT_GROUPED);
+		follows = more;
+	}
+}
+
+void
+dbt__lane_mend(struct dbt__lane *lane)
+{
+	static const struct dbt__job rollback = { .stmt = &dbt__rollback_stmt };
+
+	if (lane->mending)
+		return;
+	lane->mending = true;
+	(void)send_flight(lane, &rollback, false, false);
+	dbt__lane_dirty(lane);
+	w_loop_again(lane->worker->loop);
 }
 
 void
@@ -461,6 +596,8 @@ dbt__lane_give(struct dbt__lane *lane, struct dbt__job *job)
 {
 	W_ASSERT(lane->state == DBT__OPEN && lane->count + lane->todo_count <= lane->mask);
 	job->lane = lane;
+	if (lane->count + lane->todo_count == 0)
+		lane->grouped = job->grouped;
 	if (dbt__job_takes(job)) {
 		lane->taken = true;
 		lane->pool->taken++;
@@ -536,17 +673,12 @@ static void drain(struct dbt__lane *lane);
 void
 dbt__lane_send(struct dbt__lane *lane)
 {
-	struct w_list *node;
-
 	/* What has come unasked is a notice, a setting, a goodbye, or the end. */
 	if (lane->hungry || is_over(lane))
 		drain(lane);
 	if (lane->state != DBT__OPEN)
 		return;
-	while ((node = w_list_shift(&lane->todo)) != NULL) {
-		lane->todo_count--;
-		send_job(lane, w_list_entry(node, struct dbt__job, node));
-	}
+	send_todo(lane);
 	flush(lane);
 }
 
@@ -689,6 +821,18 @@ dbt__lane_shun(struct dbt__lane *lane)
 	}
 }
 
+/* Does nobody wait for the unit that the server works on? */
+static bool
+is_given_up(struct dbt__lane *lane)
+{
+	unsigned unit = dbt__lane_unit(lane);
+
+	for (unsigned i = 0; i < unit; i++)
+		if (dbt__lane_flight(lane, i)->job != NULL)
+			return false;
+	return true;
+}
+
 void
 dbt__lane_check(struct dbt__lane *lane, w_usec now)
 {
@@ -696,18 +840,20 @@ dbt__lane_check(struct dbt__lane *lane, w_usec now)
 	w_usec grace = write ? DBT__WRITE_GRACE : DBT__READ_GRACE;
 	w_usec age = now - lane->head_since;
 	const struct dbt__flight *head;
+	bool given_up;
 
 	if (lane->state != DBT__OPEN || lane->count == 0 || age < DBT__STUCK)
 		return;
 	head = dbt__lane_flight(lane, 0);
 	if (head->job != NULL && head->job->portion_here)
 		return; /* it waits for us */
-	if (head->job == NULL && age > grace && (write || age > 2 * grace))
+	given_up = age > grace && is_given_up(lane);
+	if (given_up && (write || age > 2 * grace))
 		dbt__lane_lose(lane, "nobody waits any more for what it does");
-	else if (head->job == NULL && age > grace && !lane->canceled)
-		dbt__lane_cancel(lane);
 	else if (write) /* what is not sent is not in doubt */
 		dbt__lane_set_stuck(lane, true);
+	else if (given_up && !lane->canceled)
+		dbt__lane_cancel(lane);
 	else if (!lane->stuck)
 		get_stuck(lane, age);
 }

@@ -2,10 +2,11 @@
 #include "dbtier/topology.h"
 #include "dbtier/worker.h"
 
+/* What the server answers now. */
 static struct dbt__flight *
 head_of(struct dbt__lane *lane)
 {
-	return dbt__lane_flight(lane, 0);
+	return dbt__lane_flight(lane, lane->at);
 }
 
 /* ---- statements ---- */
@@ -101,19 +102,36 @@ on_guard_row(struct dbt__lane *lane, struct w_view body)
 }
 
 static bool
-on_row(struct dbt__lane *lane, struct w_view body)
+on_statement_row(struct dbt__lane *lane, struct w_view body)
 {
 	struct dbt__flight *flight = head_of(lane);
 	int rc;
 
-	if (flight->guarded)
-		return on_guard_row(lane, body);
 	if (flight->job == NULL || flight->too_big)
 		return true;
 	rc = dbt__rows_add(rows_of(lane, flight), body);
 	if (rc == -W_ETOOBIG)
 		too_big(lane, flight);
 	return rc != -W_EPROTO;
+}
+
+static bool
+on_position_row(struct dbt__lane *lane, struct w_view body)
+{
+	return dbt__position_read(body, &head_of(lane)->position) == W_OK;
+}
+
+static bool
+on_row(struct dbt__lane *lane, struct w_view body)
+{
+	static bool (*const take[DBT__STEPS + 1])(struct dbt__lane *lane, struct w_view body) = {
+		[DBT__GUARD] = on_guard_row,
+		[DBT__STATEMENT] = on_statement_row,
+		[DBT__POSITION] = on_position_row,
+	};
+	enum dbt__step step = dbt__flight_step(head_of(lane));
+
+	return take[step] != NULL && take[step](lane, body);
 }
 
 /* ---- the end of a statement ---- */
@@ -124,6 +142,27 @@ note_command(struct dbt__lane *lane, struct w_view tag)
 {
 	if (w_view_starts(tag, W_VIEW("DEALLOCATE")) || w_view_starts(tag, W_VIEW("DISCARD")))
 		dbt__lane_forget_all(lane);
+}
+
+/*
+ * A statement that ends the transaction of its group: what was before it is committed or undone, whatever
+ * becomes of the rest. So nothing of the group may be run again.
+ */
+static bool
+breaks_group(struct dbt__lane *lane, const struct dbt__flight *flight, struct w_view tag)
+{
+	static const char *const tags[] = { "COMMIT", "ROLLBACK", "PREPARE TRANSACTION" };
+
+	if (!flight->more && !flight->follows)
+		return false;
+	for (unsigned i = 0; i < W_NELEM(tags); i++) {
+		if (!w_view_starts(tag, w_view_of(tags[i])))
+			continue;
+		lane->worker->known[flight->known].bare = true;
+		dbt__lane_lose(lane, "a statement ended the transaction of its group");
+		return true;
+	}
+	return false;
 }
 
 /* One that takes portions has not sent its Sync yet. */
@@ -141,16 +180,19 @@ static bool
 on_complete(struct dbt__lane *lane, struct w_view body)
 {
 	struct dbt__flight *flight = head_of(lane);
+	enum dbt__step step = dbt__flight_step(flight);
 
-	if (flight->guarded) {
-		flight->guarded = false;
-		return true;
-	}
+	flight->steps &= (uint8_t)~(1u << step);
+	if (step != DBT__STATEMENT)
+		return step != DBT__STEPS;
 	flight->complete = true;
+	if (breaks_group(lane, flight, body))
+		return true;
 	if (flight->job != NULL)
 		dbt__rows_tag(rows_of(lane, flight), body);
 	note_command(lane, body);
 	end_portions(lane, flight);
+	lane->at += flight->more;
 	return true;
 }
 
@@ -222,39 +264,112 @@ on_setting(struct dbt__lane *lane, struct w_view body)
 /* ---- the end of a unit ---- */
 
 static void
+note_status(struct dbt__lane *lane, char status, const struct dbt__flight *flight)
+{
+	lane->status = status;
+	if (status != 'E')
+		lane->mending = false;
+	else if (flight->wrapped)
+		dbt__lane_mend(lane);
+}
+
+static void
 note_idle(struct dbt__lane *lane)
 {
 	if (lane->count == 0 && lane->cancel == NULL)
 		lane->canceled = false;
 }
 
+/* One less is in flight. */
+static struct dbt__flight
+take_off(struct dbt__lane *lane)
+{
+	struct dbt_worker *worker = lane->worker;
+	struct dbt__flight *head = dbt__lane_flight(lane, 0), flight = *head;
+
+	*head = (struct dbt__flight){ 0 };
+	lane->head = (lane->head + 1) & lane->mask;
+	lane->count--;
+	worker->in_flight--;
+	dbt__move(worker, DBT_IN_FLIGHT, -1);
+	dbt__known_cost(worker, flight.known, worker->loop->now - lane->head_since);
+	for (unsigned i = flight.parsed; i < flight.parse_count; i++)
+		lane->prepared[flight.parses[i]] = 0; /* it failed */
+	return flight;
+}
+
+/* One that failed, or was rolled back with it: each goes on by itself. */
+static void
+end_failed_group(struct dbt__lane *lane, struct dbt__flight *flights, unsigned count)
+{
+	dbt__count(lane->worker, DBT_GROUPS_FAILED);
+	for (unsigned i = count; i-- > 0;) {
+		const struct dbt__error *error = flights[i].error;
+
+		if (error != NULL &&
+		    (strcmp(error->sqlstate, "26000") == 0 || dbt__is_stale_plan(error)))
+			dbt__lane_forget(lane, &flights[i]);
+		if (flights[i].job != NULL)
+			dbt__job_ungroup(flights[i].job);
+	}
+}
+
+static void
+end_flight(struct dbt__lane *lane, struct dbt__flight *flight)
+{
+	if (flight->job == NULL)
+		return;
+	if (flight->error == NULL || dbt__flight_step(flight) == DBT__POSITION)
+		(void)rows_of(lane, flight);
+	dbt__job_answer(flight->job, lane, flight);
+}
+
+/* What came at its end is of all that are in it. */
+static void
+end_group(struct dbt__lane *lane, struct dbt__flight *flights, unsigned count)
+{
+	const struct dbt__flight *last = &flights[count - 1];
+
+	for (unsigned i = 0; i < count; i++) {
+		flights[i].unreplicated |= last->unreplicated;
+		flights[i].position = last->position;
+		end_flight(lane, &flights[i]);
+	}
+}
+
+/* Where an error leaves all undone. The question behind the COMMIT does not. */
+static bool
+is_undone(const struct dbt__flight *flights, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (flights[i].error != NULL)
+			return dbt__flight_step(&flights[i]) != DBT__POSITION;
+	return false;
+}
+
 static bool
 on_ready_for_query(struct dbt__lane *lane, struct w_view body)
 {
 	struct dbt_worker *worker = lane->worker;
-	struct dbt__flight flight = *head_of(lane);
-	w_usec now = worker->loop->now;
+	struct dbt__flight unit[DBT__GROUP_MOST];
+	unsigned count = dbt__lane_unit(lane);
 
 	if (body.len != 1)
 		return false;
-	lane->status = body.ptr[0];
-	dbt__known_cost(worker, flight.known, now - lane->head_since);
-	*head_of(lane) = (struct dbt__flight){ 0 };
-	lane->head = (lane->head + 1) & lane->mask;
-	lane->count--;
-	lane->head_since = lane->idle_since = now;
+	for (unsigned i = 0; i < count; i++)
+		unit[i] = take_off(lane);
+	lane->at = 0;
+	lane->head_since = lane->idle_since = worker->loop->now;
 	dbt__lane_set_stuck(lane, false);
-	worker->in_flight--;
-	dbt__move(worker, DBT_IN_FLIGHT, -1);
 	if (worker->queued > 0)
 		worker->pump = true;
-	for (unsigned i = flight.parsed; i < flight.parse_count; i++)
-		lane->prepared[flight.parses[i]] = 0; /* it failed */
-	if (flight.job != NULL && flight.error == NULL)
-		(void)rows_of(lane, &flight);
-	if (flight.job != NULL)
-		dbt__job_answer(flight.job, lane, &flight);
-	dbt__flight_clear(&flight);
+	note_status(lane, body.ptr[0], &unit[count - 1]);
+	if (count > 1 && is_undone(unit, count))
+		end_failed_group(lane, unit, count);
+	else
+		end_group(lane, unit, count);
+	for (unsigned i = 0; i < count; i++)
+		dbt__flight_clear(&unit[i]);
 	note_idle(lane);
 	return true;
 }

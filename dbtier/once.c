@@ -156,7 +156,8 @@ run_kept(struct dbt_worker *worker, const struct dbt_query *query, const struct 
 	struct w_view params[count + DBT__ONCE_PARAMS];
 	struct dbt__once_text text;
 	struct dbt__job job = { .worker = worker, .stmt = stmt, .params = params, .error = error,
-		.intent = DBT_WRITE, .deadline = query->deadline };
+		.intent = DBT_WRITE, .deadline = query->deadline,
+		.grouped = query->grouped, .positioned = worker->options->positions };
 	int rc;
 
 	for (unsigned i = 0; i < count; i++)
@@ -182,6 +183,7 @@ run_as_tx(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_r
 	W_AUTO(dbt_rows_free) struct dbt_rows *rows = NULL;
 	struct dbt_tx *tx = NULL;
 	struct dbt_begin how = { .deadline = query->deadline, .once = query->once };
+	struct dbt_position position = { 0 };
 	int rc = dbt_tx_begin(worker, &how, &tx, error);
 
 	if (rc < 0)
@@ -191,10 +193,12 @@ run_as_tx(struct dbt_worker *worker, const struct dbt_query *query, struct dbt_r
 		dbt_tx_rollback(&tx);
 		return rc;
 	}
-	rc = dbt_tx_commit(&tx, NULL, error);
-	if (rc == W_OK)
-		*ret = w_steal(&rows);
-	return rc;
+	rc = dbt_tx_commit(&tx, &position, error);
+	if (rc < 0)
+		return rc;
+	rows->position = position;
+	*ret = w_steal(&rows);
+	return W_OK;
 }
 
 /* It failed: because it had been done before? stmt: its form, which others may have given up since. */

@@ -4,6 +4,8 @@
  *	read    the lane with the fewest statements in flight, of all fit replicas, in turn
  *	slow    an idle lane, else a new one, else the least loaded, on fit replicas
  *	write   the same on the primary
+ *	grouped an idle lane, for a group of this turn, while fewer than write_groups have one; else the smallest
+ *	        group that is not sent yet; else it waits, and all that wait share the next lane
  *
  * A read with a position runs where that is known to be replayed, else where a guard asks first, else
  * on the primary in force.
@@ -29,6 +31,8 @@
 /* What the pools that were looked at have to offer. */
 struct offer {
 	struct dbt__lane *idle, *least;
+	struct dbt__lane *gathering; /* the smallest group that is not sent yet */
+	unsigned groups;             /* lanes that have one, and are not stuck */
 	struct dbt__pool *roomy; /* may dial */
 	bool hope;               /* a lane is there, or coming */
 };
@@ -71,6 +75,18 @@ load_of(const struct dbt__lane *lane)
 	return lane->count + lane->todo_count;
 }
 
+/* A group that waits for long, for a lock or for standbys, does not keep others from their turn. */
+static void
+note_group(struct dbt__lane *lane, struct offer *offer)
+{
+	if (lane->state != DBT__OPEN || lane->stuck || !lane->grouped || load_of(lane) == 0)
+		return;
+	offer->groups++;
+	if (lane->count == 0 && lane->todo_count < DBT__GROUP_MOST &&
+	    (offer->gathering == NULL || lane->todo_count < offer->gathering->todo_count))
+		offer->gathering = lane;
+}
+
 static void
 look_at(struct dbt__pool *pool, struct offer *offer)
 {
@@ -86,6 +102,7 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 		struct dbt__lane *lane = w_list_entry(pos, struct dbt__lane, node);
 
 		offer->hope = true;
+		note_group(lane, offer);
 		/* A cancel that is under way hits whatever runs next. */
 		if (lane->state != DBT__OPEN || lane->taken || lane->stuck || lane->blocked ||
 		    lane->cancel != NULL ||
@@ -224,11 +241,23 @@ is_crowded(const struct dbt_worker *worker, const struct dbt__job *job)
 	return job->class == DBT__WRITE && worker->loop->now < worker->crowded;
 }
 
+/* While as many groups as may be are under way, one more would only take from what they save. */
+static bool
+is_held_back(const struct dbt__job *job, const struct offer *offer)
+{
+	/* The option may have become 0 since the job was queued. */
+	return job->grouped && offer->groups >= W_MAX(job->worker->options->write_groups, 1u);
+}
+
 static struct dbt__lane *
 pick(struct dbt_worker *worker, struct dbt__job *job)
 {
 	struct offer offer = look(worker, job);
 
+	if (job->grouped && offer.gathering != NULL && (is_held_back(job, &offer) || offer.idle == NULL))
+		return offer.gathering;
+	if (is_held_back(job, &offer))
+		return NULL;
 	if (job->class == DBT__READ) {
 		if (offer.roomy != NULL)
 			dbt__lane_dial(offer.roomy);
@@ -273,7 +302,7 @@ dial_for(struct dbt_worker *worker, struct dbt__job *job, unsigned waiting)
 
 	for (unsigned i = 0; i < most; i++) {
 		offer = look(worker, job);
-		if (offer.roomy == NULL || offer.roomy->dialing >= most)
+		if (offer.roomy == NULL || offer.roomy->dialing >= most || is_held_back(job, &offer))
 			return;
 		dbt__lane_dial(offer.roomy);
 	}
@@ -297,7 +326,7 @@ dbt__unhold(struct dbt_worker *worker)
 		if (!dbt__any_fit(worker, job))
 			continue;
 		w_list_remove(&job->node);
-		w_list_push(&worker->queue[job->class], &job->node);
+		w_list_push(dbt__job_queue(job), &job->node);
 	}
 	worker->pump = true;
 }
@@ -338,6 +367,7 @@ dbt__pump(struct dbt_worker *worker)
 		return;
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		pump_queue(worker, &worker->queue[i]);
+	pump_queue(worker, &worker->grouping);
 }
 
 static bool

@@ -64,6 +64,11 @@
 	    "Times that the primary was asked where its log stands.")                             \
 	X(DBT_POSITIONS_MISSED, COUNTER, "weir_db_positions_missed_total", "",                    \
 	    "Times that it gave no answer in time; the client's reads go to the primary then.")   \
+	X(DBT_GROUPS, COUNTER, "weir_db_groups_total", "",                                        \
+	    "Transactions that writes of several requests shared.")                               \
+	X(DBT_GROUPED, COUNTER, "weir_db_grouped_total", "", "Writes in those.")                  \
+	X(DBT_GROUPS_FAILED, COUNTER, "weir_db_groups_failed_total", "",                          \
+	    "Of those transactions, the ones that were rolled back, and their writes run one by one.") \
 	X(DBT_REPLAYS, COUNTER, "weir_db_replays_total", "",                                      \
 	    "Writes that had been done before, answered with what they returned then.")           \
 	X(DBT_DOUBTS_RESOLVED, COUNTER, "weir_db_doubts_resolved_total", "",                      \

@@ -72,6 +72,16 @@ dbt__known_index(struct dbt_worker *worker, const struct dbt_stmt *stmt)
 	return worker->known_count++;
 }
 
+void
+dbt__known_init(struct dbt_worker *worker)
+{
+	static const struct dbt_stmt *const brought[] = { &dbt__guard_stmt, &dbt__begin_stmt,
+		&dbt__commit_stmt, &dbt__rollback_stmt, &dbt__position_stmt };
+
+	for (unsigned i = 0; i < W_NELEM(brought); i++)
+		(void)dbt__known_index(worker, brought[i]);
+}
+
 static void
 judge(struct dbt__known *known)
 {

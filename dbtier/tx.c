@@ -29,12 +29,17 @@ struct dbt_tx {
 	int at;                /* used of it */
 };
 
+#define BEGIN { "weir_begin", "BEGIN", 0 }
+const struct dbt_stmt dbt__begin_stmt = BEGIN;
+const struct dbt_stmt dbt__commit_stmt = { "weir_commit", "COMMIT", 0 };
+const struct dbt_stmt dbt__rollback_stmt = { "weir_rollback", "ROLLBACK", 0 };
+
 /*
  * By flags. PostgreSQL's default is read committed. None says READ WRITE: a primary that is drained makes
  * new transactions read-only, and says so before BEGIN is answered.
  */
 static const struct dbt_stmt begins[] = {
-	[0] = { "weir_begin", "BEGIN", 0 },
+	[0] = BEGIN,
 	[DBT_TX_READ_ONLY] = { "weir_begin_ro", "BEGIN READ ONLY", 0 },
 	[DBT_TX_REPEATABLE] = { "weir_begin_rr",
 	    "BEGIN ISOLATION LEVEL REPEATABLE READ", 0 },
@@ -43,8 +48,6 @@ static const struct dbt_stmt begins[] = {
 	[DBT_TX_SERIALIZABLE] = { "weir_begin_ser",
 	    "BEGIN ISOLATION LEVEL SERIALIZABLE", 0 },
 };
-static const struct dbt_stmt commit_stmt = { "weir_commit", "COMMIT", 0 };
-static const struct dbt_stmt rollback_stmt = { "weir_rollback", "ROLLBACK", 0 };
 
 void
 dbt__tx_begun(struct dbt_tx *tx, struct dbt__lane *lane)
@@ -210,7 +213,7 @@ replay(struct dbt_tx *tx, const struct dbt_stmt *stmt, struct dbt_rows **ret,
 static int
 undo(struct dbt_tx *tx)
 {
-	struct dbt__job job = job_of(tx, &rollback_stmt, NULL);
+	struct dbt__job job = job_of(tx, &dbt__rollback_stmt, NULL);
 	int rc = W_OK;
 
 	if (tx->lane == NULL)
@@ -383,13 +386,13 @@ start_store(struct dbt_tx *tx, struct dbt__job *store, struct dbt__once_text *te
 	return dbt__job_start(store);
 }
 
-/* All in one round trip. */
+/* All in one round trip. position: where the log stands after it, when that is wanted; may be NULL. */
 static int
-store_and_commit(struct dbt_tx *tx, struct dbt_sql_error *error)
+store_and_commit(struct dbt_tx *tx, struct dbt_position *position, struct dbt_sql_error *error)
 {
 	struct dbt_sql_error stored_error;
 	struct dbt__job store = job_of(tx, &store_stmt, &stored_error);
-	struct dbt__job commit = job_of(tx, &commit_stmt, error);
+	struct dbt__job commit = job_of(tx, &dbt__commit_stmt, error);
 	struct w_view params[DBT__ONCE_PARAMS + 1];
 	struct dbt__once_text text;
 	int rc, stored = W_OK;
@@ -400,6 +403,7 @@ store_and_commit(struct dbt_tx *tx, struct dbt_sql_error *error)
 			return rc;
 	}
 	commit.commits = true;
+	commit.positioned = position != NULL;
 	(void)dbt__job_start(&commit); /* of a transaction: it cannot fail */
 	rc = dbt__job_wait(&commit);
 	if (tx->once != NULL)
@@ -410,6 +414,8 @@ store_and_commit(struct dbt_tx *tx, struct dbt_sql_error *error)
 		if (stored < 0 && error != NULL)
 			*error = stored_error;
 	}
+	if (rc == W_OK && position != NULL)
+		*position = commit.rows->position;
 	dbt_rows_free(&store.rows);
 	dbt_rows_free(&commit.rows);
 	return rc;
@@ -468,6 +474,8 @@ dbt_tx_commit(struct dbt_tx **tx, struct dbt_position *ret, struct dbt_sql_error
 	W_AUTO(free_tx) struct dbt_tx *old = w_steal(tx);
 	struct dbt_worker *worker = old->worker;
 	w_usec deadline = old->deadline;
+	struct dbt_position position = { 0 };
+	bool wants = ret != NULL && old->intent == DBT_WRITE && worker->options->positions;
 	int rc = old->failed < 0 ? old->failed : -W_ELOST;
 
 	if (error != NULL)
@@ -477,12 +485,14 @@ dbt_tx_commit(struct dbt_tx **tx, struct dbt_position *ret, struct dbt_sql_error
 		(void)undo(old);
 		return rc;
 	}
-	rc = old->kept != NULL ? W_OK : store_and_commit(old, error);
+	rc = old->kept != NULL ? W_OK :
+	    store_and_commit(old, wants ? &position : NULL, error);
 	if (rc == -W_EINDOUBT && old->once != NULL)
 		rc = resolve(old);
-	if (rc == W_OK && ret != NULL && old->intent == DBT_WRITE)
-		dbt__position_get(worker, deadline, ret);
-	return rc;
+	if (rc < 0 || !wants)
+		return rc;
+	*ret = position.lsn > 0 ? position : dbt__position_ask(worker, deadline);
+	return W_OK;
 }
 
 int

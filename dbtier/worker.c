@@ -367,12 +367,11 @@ make_worker(const struct dbt_worker_config *config)
 	worker->trust = dbt__trust(worker->dbt);
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		w_list_init(&worker->queue[i]);
+	w_list_init(&worker->grouping);
 	w_list_init(&worker->held);
 	w_list_init(&worker->dirty);
 	w_list_init(&worker->grave);
 	w_list_init(&worker->retired);
-	w_list_init(&worker->positions[0]);
-	w_list_init(&worker->positions[1]);
 	worker->tick = (struct w_timer){ .fire = on_tick, .arg = worker };
 	worker->sweep = (struct w_timer){ .fire = on_sweep, .arg = worker };
 	worker->retire = (struct w_timer){ .fire = on_retire, .arg = worker };
@@ -388,7 +387,7 @@ dbt_worker_new(const struct dbt_worker_config *config, struct dbt_worker **ret,
 	W_AUTO(dbt_worker_free) struct dbt_worker *worker = make_worker(config);
 	int rc;
 
-	(void)dbt__known_index(worker, &dbt__guard_stmt); /* a unit may bring it along */
+	dbt__known_init(worker);
 	rc = listen_to_changes(worker, fault);
 	if (rc < 0)
 		return rc;
@@ -415,8 +414,8 @@ end_jobs(struct dbt_worker *worker)
 	dbt__sites_lose(worker);
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		end_queue(&worker->queue[i]);
+	end_queue(&worker->grouping);
 	end_queue(&worker->held);
-	dbt__positions_end(worker);
 }
 
 void

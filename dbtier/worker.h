@@ -16,7 +16,8 @@
  * 2. The flights of a lane outlive their jobs: a job that gave up leaves its flight behind, and
  *    the answer is dropped when it comes.
  * 3. Each statement is a unit of its own: [Parse] Bind Execute Sync. PostgreSQL commits at the
- *    Sync, so a result is nobody's before its Sync has been answered.
+ *    Sync, or before it, so a result is nobody's before its Sync has been answered. Grouped writes
+ *    that are sent together are one unit, with a flight each.
  * 4. A job is answered in job.c only; everything else hands it there or queues it again.
  *
  * Threads: the worker's, for everything here.
@@ -42,6 +43,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__WRITE_DEPTH 4          /* and on a write lane, when there can be no more lanes */
 #define DBT__SLOW_COST (10 * W_MSEC) /* a statement that takes longer on average is slow */
 #define DBT__FAST_COST (5 * W_MSEC)  /* and is fast again below this */
+#define DBT__GROUP_MOST 64          /* grouped writes in one transaction */
 #define DBT__STUCK (100 * W_MSEC)   /* a lane whose head takes longer takes no new work */
 #define DBT__NO_ROOM (500 * W_MSEC) /* between two looks whether a full disk still is */
 #define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then the lane ends */
@@ -88,6 +90,8 @@ struct dbt__job {
 	bool hopeless;         /* there is no lane for it, nor will one be dialed */
 	bool describes;        /* only the columns are wanted, nothing is executed */
 	bool quiet;            /* the tier's own: counts as nobody's statement */
+	bool grouped;          /* a write: it may share its transaction */
+	bool positioned;       /* a write, or the end of a transaction: where the log stands then is wanted */
 	unsigned tries;
 
 	bool done;
@@ -95,23 +99,45 @@ struct dbt__job {
 	struct dbt_rows *rows;
 };
 
+/* What a unit may consist of, in this order. */
+enum dbt__step {
+	DBT__GUARD,     /* has the node replayed what the statement is to see? */
+	DBT__BEGIN,     /* a transaction, so that it is committed before the unit ends */
+	DBT__STATEMENT,
+	DBT__COMMIT,
+	DBT__POSITION,  /* where does the log stand? */
+	DBT__STEPS
+};
+#define DBT__PARSES_MOST 4 /* statements that a unit may have to prepare */
+
 /* What is expected of the server for one unit. */
 struct dbt__flight {
 	struct dbt__job *job; /* NULL: it gave up */
 	unsigned known;       /* index of the statement */
 	uint16_t generation;  /* of its name on the lane */
-	unsigned parses[2];   /* statements that it prepares, by index */
+	unsigned parses[DBT__PARSES_MOST]; /* statements that it prepares, by index */
 	uint8_t parse_count, parsed;
 	unsigned describes;   /* which statement the next description is of; DBT__UNNAMED */
-	bool guarded;         /* what comes first is the guard's */
+	uint8_t steps;        /* that are still to be answered, a bit each */
+	bool follows, more;   /* the unit began before this flight, and goes on in the next one: of a group */
+	bool wrapped;         /* the unit begins and ends a transaction */
+	bool asked;           /* where the log stands */
 	bool portions;        /* rows come in portions, the Sync is still to be sent */
 	bool complete;        /* the statement was executed */
 	bool unreplicated;    /* the server said that it did not wait for its standbys */
 	bool too_big;
 	struct dbt__columns *columns; /* of an unnamed statement */
+	struct dbt_position position;
 	struct dbt_rows *rows;
 	struct dbt__error *error;
 };
+
+/* What is answered next. DBT__STEPS: nothing more but the end. */
+static inline enum dbt__step
+dbt__flight_step(const struct dbt__flight *flight)
+{
+	return flight->steps == 0 ? DBT__STEPS : (enum dbt__step)__builtin_ctz(flight->steps);
+}
 
 enum dbt__lane_state { DBT__DIALING, DBT__OPEN, DBT__DEAD };
 
@@ -133,6 +159,7 @@ struct dbt__lane {
 	unsigned todo_count;
 	struct dbt__flight *ring;
 	unsigned head, count, mask;
+	unsigned at; /* of the unit at the head, which flight is answered now */
 
 	/* By statement. */
 	uint8_t *prepared;    /* 1: the server knows it, or soon will */
@@ -148,6 +175,8 @@ struct dbt__lane {
 	w_usec head_since; /* since when the head is what the server works on */
 	w_usec idle_since;
 	char status;       /* of ReadyForQuery: I, T or E */
+	bool mending;      /* a ROLLBACK is on its way, for a unit whose own transaction failed */
+	bool grouped;      /* what it was given since it was idle is grouped */
 	bool hungry;       /* bytes are here that no readiness tells of */
 	struct dbt__cancel *cancel; /* under way */
 	bool canceled;     /* a cancel was sent since the lane was last idle */
@@ -199,6 +228,7 @@ struct dbt__known {
 	char name[DBT__NAME_SIZE]; /* on a lane, as long as it is not forgotten there */
 	struct dbt_stmt *once; /* the form that keeps its rows, when it was wanted */
 	bool no_once;
+	bool bare; /* PostgreSQL takes it in no transaction but one that it begins and ends itself */
 	unsigned metric;
 	w_usec cost; /* moving average of the server's time */
 	bool slow;
@@ -226,6 +256,7 @@ struct dbt_worker {
 	unsigned rotate;
 
 	struct w_list queue[DBT__CLASSES];
+	struct w_list grouping; /* grouped writes, while as many groups as may be are under way */
 	struct w_list held; /* jobs that no node can take now: they hold up no others */
 	w_usec crowded; /* until then writes share the lanes that there are */
 	unsigned queued, in_flight;
@@ -233,10 +264,6 @@ struct dbt_worker {
 	struct w_list dirty; /* lanes with todo */
 	struct w_list grave;
 	struct w_list retired; /* lanes without a pool, whose connections end when retire fires */
-	struct w_list positions[2]; /* fibers that the question under way answers; the next one's */
-	const struct dbt__job *asking; /* the question, from when it is asked to its answer */
-	bool leading;        /* a fiber asks, or is about to */
-	struct dbt__position_waiter *position_leader; /* it is about to */
 	struct w_turn turn;
 	struct w_timer tick, sweep, retire;
 	bool ticking, stopping;
@@ -284,9 +311,18 @@ int dbt__job_wait(struct dbt__job *job);
 /* Queue it, or hand it to a lane. Errors: -W_EBUSY. */
 int dbt__job_submit(struct dbt__job *job);
 void dbt__job_finish(struct dbt__job *job, int rc);
+/* Where it waits, when a node is fit for it. */
+static inline struct w_list *
+dbt__job_queue(const struct dbt__job *job)
+{
+	return job->grouped ? &job->worker->grouping : &job->worker->queue[job->class];
+}
+
 /* Its unit is complete; takes what it needs out of the flight. */
 void dbt__job_answer(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight);
-/* Its lane was lost. first: it was what the server worked on. */
+/* Its group was rolled back, maybe for another's error: it is run again by itself. */
+void dbt__job_ungroup(struct dbt__job *job);
+/* Its lane was lost. first: it was of the unit that the server worked on. */
 void dbt__job_lost(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *flight,
     bool first);
 void dbt__job_unqueue(struct dbt__job *job);
@@ -323,11 +359,16 @@ void dbt__lane_next(struct dbt__lane *lane, bool more);
 
 /* For lane_in.c: the i-th flight, the oldest first. */
 struct dbt__flight *dbt__lane_flight(struct dbt__lane *lane, unsigned i);
+/* Flights of the unit at the head, of which there must be one. */
+unsigned dbt__lane_unit(struct dbt__lane *lane);
 void dbt__flight_clear(struct dbt__flight *flight);
 void dbt__lane_set_stuck(struct dbt__lane *lane, bool stuck);
 void dbt__lane_forget_all(struct dbt__lane *lane);
 
 void dbt__lane_dirty(struct dbt__lane *lane); /* it has something to send */
+
+/* A unit has left its own transaction open: end that. */
+void dbt__lane_mend(struct dbt__lane *lane);
 
 extern const struct dbt_stmt dbt__guard_stmt;
 
@@ -366,13 +407,21 @@ void dbt__known_fini(struct dbt_worker *worker);
 const struct dbt_stmt *dbt__known_once(struct dbt_worker *worker, const struct dbt_stmt *stmt);
 /* PostgreSQL takes it in no such form; then dbt__known_once() is NULL. */
 void dbt__known_no_once(struct dbt_worker *worker, const struct dbt_stmt *stmt);
+/* The statements that any unit may bring along are known from the start. */
+void dbt__known_init(struct dbt_worker *worker);
 
 /* --- position.c --- */
 
-/* Where the log stands now, after a commit. Never fails: see docs/protocol/03-promises.md, 1. */
-void dbt__position_get(struct dbt_worker *worker, w_usec deadline, struct dbt_position *ret);
-
-void dbt__positions_end(struct dbt_worker *worker);
+extern const struct dbt_stmt dbt__position_stmt;
+/* A row of it. Errors: -W_EPROTO it makes no sense. */
+int dbt__position_read(struct w_view row, struct dbt_position *ret);
+/*
+ * What a flight that is done has told of where the log stands. Never fails: see
+ * docs/protocol/03-promises.md, 1.
+ */
+struct dbt_position dbt__position_of(struct dbt_worker *worker, const struct dbt__flight *flight);
+/* Ask for it apart, after a commit whose unit could not. */
+struct dbt_position dbt__position_ask(struct dbt_worker *worker, w_usec deadline);
 
 /* --- once.c --- */
 
@@ -440,5 +489,7 @@ void dbt__tick_on(struct dbt_worker *worker);
 void dbt__tx_give(struct dbt_tx *tx, struct dbt__job *job);
 void dbt__tx_begun(struct dbt_tx *tx, struct dbt__lane *lane);
 void dbt__tx_lane_lost(struct dbt_tx *tx);
+
+extern const struct dbt_stmt dbt__begin_stmt, dbt__commit_stmt, dbt__rollback_stmt;
 
 #endif

@@ -338,7 +338,7 @@ static const struct weir_route routes[] = {
 	{ "GET", "/guestbook.css", get_style, 0 },
 	{ "GET", "/guestbook.js", get_script, 0 },
 	{ "GET", "/messages", list_messages, 0 },
-	{ "POST", "/messages", post_message, WEIR_ONCE },
+	{ "POST", "/messages", post_message, WEIR_ONCE | WEIR_GROUPED },
 	{ "GET", "/messages/{id}", get_message, 0 },
 	{ "PUT", "/messages/{id}", put_message, WEIR_ONCE },
 	{ "DELETE", "/messages/{id}", delete_message, WEIR_ONCE },

@@ -6,6 +6,7 @@
  *	GET  /divide/{n}   100 / n by the database; by 0 its statement fails
  *	POST /plain        {"author","body"}: as the guestbook's POST /messages, into its table, but
  *	                   without a key: what exactly-once costs is measured beside it
+ *	POST /single       the same in a transaction of its own, where POST /plain shares it
  *	POST /echo         its body, as it comes
  *	GET  /bytes/{n}    n bytes: byte number i, from 0, is i mod 251
  *	GET  /sleep/{ms}   answers after so many milliseconds
@@ -174,7 +175,8 @@ static const struct weir_route routes[] = {
 	{ "GET", "/whoami", whoami, 0 },
 	{ "GET", "/slow/{ms}", slow, 0 },
 	{ "GET", "/divide/{n}", divide, 0 },
-	{ "POST", "/plain", plain, 0 },
+	{ "POST", "/plain", plain, WEIR_GROUPED },
+	{ "POST", "/single", plain, 0 },
 	{ "POST", "/echo", echo, 0 },
 	{ "GET", "/bytes/{n}", bytes, 0 },
 	{ "GET", "/sleep/{ms}", sleep_for, 0 },

@@ -59,6 +59,12 @@ enum weir_route_flags {
 	 * it does must follow from the request and the rows alone. See docs/protocol/03-promises.md.
 	 */
 	WEIR_ONCE = 2,
+	/*
+	 * Its single writes (weir_db_write) may share a transaction with those of other requests that come
+	 * at the same time: one COMMIT and one wait for the standbys for all of them. For statements that
+	 * hardly ever wait for locks: inserts, above all. See docs/protocol/03-promises.md, section 4.
+	 */
+	WEIR_GROUPED = 4,
 };
 
 struct weir_route {

@@ -167,13 +167,17 @@ make_fingerprint(const struct srv_request *req, unsigned char to[DBT_FINGERPRINT
 	crypto_generichash_final(&state, to, DBT_FINGERPRINT);
 }
 
+static bool
+has_flag(const struct srv_request *req, enum weir_route_flags flag)
+{
+	return req->match.route != NULL && (req->match.route->flags & flag) != 0;
+}
+
 /* The key of the next write. False: it is a plain one. */
 static bool
 next_once(struct srv_request *req, struct dbt_once *ret)
 {
-	const struct srv_route *route = req->match.route;
-
-	if (route == NULL || (route->flags & WEIR_ONCE) == 0 || req->head.idempotency.len == 0)
+	if (!has_flag(req, WEIR_ONCE) || req->head.idempotency.len == 0)
 		return false;
 	ret->key = req->head.idempotency;
 	ret->nth = req->writes++;
@@ -230,6 +234,7 @@ run_alone(struct run_call *call, struct dbt_rows **ret)
 		call->query.after = read_after(req);
 	else if (next_once(req, &once))
 		call->query.once = &once;
+	call->query.grouped = has_flag(req, WEIR_GROUPED);
 	rc = dbt_run(req->worker->dbt, &call->query, ret, &req->sql);
 	if (rc == W_OK) {
 		note_position(req, dbt_rows_position(*ret));

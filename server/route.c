@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#define ROUTE_FLAGS (WEIR_BLOCKING | WEIR_ONCE)
+#define ROUTE_FLAGS (WEIR_BLOCKING | WEIR_ONCE | WEIR_GROUPED)
 
 struct node {
 	struct w_view text; /* the literal segment that leads here */

@@ -67,6 +67,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/test_failover.c \
 	%D%/dbtier/test_live.c \
 	%D%/dbtier/test_meetings.c \
+	%D%/dbtier/test_groups.c \
 	%D%/dbtier/test_promise.c \
 	%D%/dbtier/test_promises.c \
 	%D%/dbtier/test_promoter.c \

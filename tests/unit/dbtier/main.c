@@ -17,6 +17,7 @@ main(int argc, char **argv)
 		live_suites,
 		promises_suites,
 		meetings_suites,
+		group_suites,
 		failover_suites,
 		agent_live_suites,
 		NULL

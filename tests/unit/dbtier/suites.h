@@ -18,6 +18,7 @@ extern CU_SuiteInfo reload_suites[];
 extern CU_SuiteInfo live_suites[];
 extern CU_SuiteInfo promises_suites[];
 extern CU_SuiteInfo meetings_suites[];
+extern CU_SuiteInfo group_suites[];
 extern CU_SuiteInfo failover_suites[];
 
 #endif

@@ -158,12 +158,12 @@ bad_patterns_are_refused(void)
 static void
 unknown_flags_are_refused(void)
 {
-	struct weir_route route = { "GET", "/flags", handler, 4 };
+	struct weir_route route = { "GET", "/flags", handler, 8 };
 	struct w_fault fault = { 0 };
 
 	CU_ASSERT_EQUAL(srv__router_add(router, "new", &route, &fault), -W_EINVAL);
 	CU_ASSERT_PTR_NOT_NULL(strstr(fault.text, "module new: route GET /flags: it has a flag"));
-	route.flags = WEIR_ONCE | WEIR_BLOCKING;
+	route.flags = WEIR_ONCE | WEIR_BLOCKING | WEIR_GROUPED;
 	CU_ASSERT_EQUAL(srv__router_add(router, "new", &route, &fault), W_OK);
 }
 
