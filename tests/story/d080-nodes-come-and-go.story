@@ -76,10 +76,6 @@ all_same() {
 	[ "$(pids)" = "$pids" ]
 }
 
-leader() {
-	status_json | jq -r .failover.leader
-}
-
 pids=$(pids)
 start_history
 

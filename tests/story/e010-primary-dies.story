@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # kill -9 of the primary's PostgreSQL: another database leads, nobody sees a failure, and the one that
 # died follows.
-needs_failover
 given hosts
 kills=2
 [ -n "${WEIR_STORY_LONG-}" ] && kills=20

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # The primary freezes, alone and with its agent: another one leads. Thawed, it finds that its time is over:
 # it rejoins, and nobody read from it what was old.
-needs_failover
 given hosts
 frosts=1
 [ -n "${WEIR_STORY_LONG-}" ] && frosts=10

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # The primary's host is cut off from all others: another one leads. Healed, it rejoins, and nobody read
 # from it what was old.
-needs_failover
 given hosts
 cuts=1
 [ -n "${WEIR_STORY_LONG-}" ] && cuts=10

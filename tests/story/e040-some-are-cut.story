@@ -1,6 +1,5 @@
 # shellcheck shell=bash
 # Cuts between some: what hinders nobody's writes moves nothing, what stops them moves the leader.
-needs_failover
 given hosts
 rounds=1
 [ -n "${WEIR_STORY_LONG-}" ] && rounds=5

@@ -1,6 +1,5 @@
 # shellcheck shell=bash
 # Switchover moves the primary on purpose, and nobody notices; pause keeps it where it is, whatever dies.
-needs_failover
 given hosts
 rounds=1
 [ -n "${WEIR_STORY_LONG-}" ] && rounds=20

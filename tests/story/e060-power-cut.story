@@ -1,6 +1,5 @@
 # shellcheck shell=bash
 # The primary's host loses power, agent and all: another one leads. With power again it rejoins.
-needs_failover
 given hosts
 cuts=2
 [ -n "${WEIR_STORY_LONG-}" ] && cuts=10

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # The promoter dies in the middle, at each of its moves, while the primary is dead, too: it comes back
 # knowing nothing, and ends what was begun.
-needs_failover
 given hosts
 moves="suspect prepare elect established"
 [ -n "${WEIR_STORY_LONG-}" ] && moves="$moves $moves $moves"

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # Packets are lost, links are slow, a host comes and goes: it may move or not, but nothing is lost, and when
 # the network is good again everything is whole.
-needs_failover
 given hosts
 flaps=5
 [ -n "${WEIR_STORY_LONG-}" ] && flaps=40

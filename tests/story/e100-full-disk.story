@@ -1,6 +1,5 @@
 # shellcheck shell=bash
 # The primary's disk is full: it cannot write its log, so another one leads. With room again it rejoins.
-needs_failover
 given hosts disk=500
 start_history
 fault full-disk

@@ -2,7 +2,6 @@
 # The wall clock of one host jumps an hour ahead, an hour back: nothing moves, and nobody sees a failure. A
 # primary that dies at such an hour is followed by another one as ever, also when the agents that are needed
 # for it were born at another time than they seem to.
-needs_failover
 given hosts clocks=own
 start_history
 

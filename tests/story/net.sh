@@ -627,6 +627,10 @@ given_hosts() {
 	http=$(endpoint .http)
 	# shellcheck disable=SC2034 # for the stories
 	monitor=$(endpoint .monitor)
+	promoters=()
+	for name in $(list_names monitor "$monitors"); do
+		promoters+=("http://$(address_of "$name"):90")
+	done
 }
 
 # --- load with a history ---
@@ -667,12 +671,6 @@ goes_on() {
 	check "writes go on after $1" eventually "${2:-20}" acknowledged_since "$(history_size)" 50
 }
 
-dump_rows() {
-	sql "$(leader)" "select 'message', id::text, body from guestbook.messages where author = 'load'
-		union all select 'register', id::text, body from guestbook.messages where author = 'load-register'
-		union all select 'counter', name, value::text from guestbook.counters where name like 'load-%'" >"$story_dir/rows"
-}
-
 end_history() {
 	check "the clients were there all the time, and come to their end" end_load
 	note "$(cat "$story_dir/history.json")"
@@ -695,58 +693,7 @@ gaps_are_below() {
 		$1 == "all" { n++ } END { exit bad || n != 2 }' "$story_dir/gaps"
 }
 
-# --- who leads ---
-
-has_failover() {
-	grep -q api/failover "$(command -v weir-monitor)"
-}
-
-needs_failover() {
-	has_failover || skip_all "these programs have no failover"
-}
-
-# A member of /api/failover, of the first monitor that answers.
-failover() {
-	local name
-
-	for name in $(list_names monitor "${monitors:-1}"); do
-		curl -sS --noproxy '*' --max-time 1 "http://$(address_of "$name"):90/api/failover" 2>/dev/null |
-		    jq -r "(.failover // .) | $1 // \"\"" && return
-	done
-}
-
-# Empty when nobody does, or nobody knows. Programs without failover have one for good.
-leader() {
-	if has_failover; then
-		failover .leader
-	else
-		echo db-1
-	fi
-}
-
-term() {
-	local number
-
-	number=$(failover .term)
-	echo "${number:-0}"
-}
-
-leads_another() { # OLD TERM
-	local now
-
-	now=$(failover .leader)
-	[ -n "$now" ] && [ "$now" != "$1" ] && [ "$(term)" -gt "$2" ]
-}
-
-somebody_leads() {
-	old=$(leader)
-	[ -n "$old" ]
-}
-
-remember_leader() {
-	eventually 20 somebody_leads
-	old_term=$(term)
-}
+# --- what is usual after a fault ---
 
 # What befalls the leader comes next.
 fault() { # NAME
@@ -762,55 +709,11 @@ moved() { # "what" [NODE THAT COMES BACK]
 	[ $# -lt 2 ] || rejoins "$2"
 }
 
-# Someone else than the one remembered.
-new_leader() { # [SECONDS]
-	check "another database leads than $old" eventually "${1:-20}" leads_another "$old" "$old_term"
-	note "term $old_term to $(term), $old to $(leader)"
-}
-
-same_leader() {
-	[ "$(leader)" = "$old" ] && [ "$(term)" = "$old_term" ]
-}
-
-# Nobody else, in no other term, for so many seconds.
-nothing_moves() { # [SECONDS]
-	let_pass "${1:-4}"
-	check "$old leads as before, in term $old_term" same_leader
-}
-
 # The usual end: nobody saw a failure, and no fault stopped the writes for long.
 good_end() { # [WRITE-GAP-MS READ-GAP-MS]
 	end_history
 	check "no request failed" load_is history '.failed == 0'
 	check "writes stopped for less than ${1:-8000} ms, reads for less than ${2:-4000}" gaps_are_below "${1:-8000}" "${2:-4000}"
-}
-
-# It follows the leader, and has all of its WAL that there was when it was asked.
-follows() {
-	local now end
-
-	now=$(leader)
-	[ -n "$now" ] && [ "$now" != "$1" ] && [ "$(sql "$1" 'select pg_is_in_recovery()')" = t ] &&
-	    end=$(sql "$now" 'select pg_current_wal_flush_lsn()') &&
-	    sql_is "$now" "select count(*) from pg_stat_replication where application_name = '$1' and state = 'streaming'" 1 &&
-	    eventually 2 sql_is "$1" "select pg_last_wal_replay_lsn() >= '$end'" t
-}
-
-rejoins() { # NODE [SECONDS]
-	check "$1 follows the leader" eventually "${2:-30}" follows "$1"
-}
-
-leads_or_follows() {
-	[ "$(leader)" = "$1" ] || follows "$1"
-}
-
-# One database leads, the others follow, so the next fault meets a whole cluster.
-whole() { # [SECONDS]
-	local name
-
-	for name in $(list_names db "$databases"); do
-		check "$name leads or follows" eventually "${1:-30}" leads_or_follows "$name"
-	done
 }
 
 # For a while, in which something that must not happen would have happened. This is no waiting for a result.

@@ -205,8 +205,9 @@ given_cluster() {
 	fi
 	https=$(endpoint .https)
 	http=$(endpoint .http)
-	# shellcheck disable=SC2034 # for the stories
 	monitor=$(endpoint .monitor)
+	promoters=("$monitor")
+	databases=$((1 + $(value_of replicas 2 "$@")))
 }
 
 endpoint() {
@@ -301,6 +302,91 @@ queries_of() {
 	    '/^weir_db_node_queries_total/ && index($0, label) { sum += $NF } END { print sum + 0 }'
 }
 
+# --- who leads ---
+
+# A member of /api/failover, of the first monitor that answers.
+failover() {
+	local url
+
+	for url in "${promoters[@]}"; do
+		curl -sS --noproxy '*' --max-time 1 "$url/api/failover" 2>/dev/null |
+		    jq -r "(.failover // .) | $1 // \"\"" && return
+	done
+}
+
+# Empty when nobody does, or nobody knows.
+leader() {
+	failover .leader
+}
+
+term() {
+	local number
+
+	number=$(failover .term)
+	echo "${number:-0}"
+}
+
+leads_another() { # OLD TERM
+	local now
+
+	now=$(failover .leader)
+	[ -n "$now" ] && [ "$now" != "$1" ] && [ "$(term)" -gt "$2" ]
+}
+
+somebody_leads() {
+	old=$(leader)
+	[ -n "$old" ]
+}
+
+remember_leader() {
+	eventually 20 somebody_leads
+	old_term=$(term)
+}
+
+# Someone else than the one remembered.
+new_leader() { # [SECONDS]
+	check "another database leads than $old" eventually "${1:-20}" leads_another "$old" "$old_term"
+	note "term $old_term to $(term), $old to $(leader)"
+}
+
+same_leader() {
+	[ "$(leader)" = "$old" ] && [ "$(term)" = "$old_term" ]
+}
+
+# Nobody else, in no other term, for so many seconds.
+nothing_moves() { # [SECONDS]
+	let_pass "${1:-4}"
+	check "$old leads as before, in term $old_term" same_leader
+}
+
+# It follows the leader, and has all of its WAL that there was when it was asked.
+follows() {
+	local now end
+
+	now=$(leader)
+	[ -n "$now" ] && [ "$now" != "$1" ] && [ "$(sql "$1" 'select pg_is_in_recovery()')" = t ] &&
+	    end=$(sql "$now" 'select pg_current_wal_flush_lsn()') &&
+	    sql_is "$now" "select count(*) from pg_stat_replication where application_name = '$1' and state = 'streaming'" 1 &&
+	    eventually 2 sql_is "$1" "select pg_last_wal_replay_lsn() >= '$end'" t
+}
+
+rejoins() { # NODE [SECONDS]
+	check "$1 follows the leader" eventually "${2:-30}" follows "$1"
+}
+
+leads_or_follows() {
+	[ "$(leader)" = "$1" ] || follows "$1"
+}
+
+# One database leads, the others follow, so the next fault meets a whole cluster.
+whole() { # [SECONDS]
+	local name
+
+	for name in $(list_names db "$databases"); do
+		check "$name leads or follows" eventually "${1:-30}" leads_or_follows "$name"
+	done
+}
+
 # --- load ---
 
 # NAME MODE OPTION...: through every balancer, unless --urls says otherwise.
@@ -342,6 +428,13 @@ load_is() {
 	cat "$story_dir/$1.json"
 	[ $status -eq 0 ] || tail -n 20 "$story_dir/$1.err"
 	return $status
+}
+
+# What the loads have written, for the judge.
+dump_rows() {
+	sql "$(leader)" "select 'message', id::text, body from guestbook.messages where author = 'load'
+		union all select 'register', id::text, body from guestbook.messages where author = 'load-register'
+		union all select 'counter', name, value::text from guestbook.counters where name like 'load-%'" >"$story_dir/rows"
 }
 
 # --- requests ---
