@@ -216,10 +216,10 @@ is_wrong_wrap(struct dbt__job *job, struct dbt__lane *lane, const struct dbt__fl
 		return lane->mending && job->tx == NULL && (!flight->wrapped || step == DBT__BEGIN);
 	if (!flight->wrapped)
 		return false;
-	if (is_forgotten(state) && step == DBT__BEGIN) {
-		dbt__lane_forget_all(lane);
+	if (is_forgotten(state) && (step == DBT__BEGIN || step == DBT__COMMIT))
+		dbt__lane_forget(lane, flight);
+	if (is_forgotten(state) && step == DBT__BEGIN)
 		return job->tries++ < DBT__TRIES;
-	}
 	if (strcmp(state, "25001") != 0 && strcmp(state, "2D000") != 0 &&
 	    !(is_forgotten(state) && step == DBT__COMMIT))
 		return false;
