@@ -17,6 +17,8 @@
 # state has nothing to wait on.
 
 story_begin() {
+	local program
+
 	tap_count=0
 	tap_failed=0
 	story_up=
@@ -28,6 +30,9 @@ story_begin() {
 	data=$story_dir/cluster
 	trap story_clean EXIT
 	trap 'exit 130' INT TERM
+	for program in curl jq openssl socat; do
+		command -v "$program" >/dev/null || skip_all "$program is not installed"
+	done
 }
 
 story_clean() {

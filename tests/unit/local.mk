@@ -1,8 +1,10 @@
-# tests/unit/ - one CUnit program per room, made of all C files in the room's folder here.
+# tests/unit/ - one CUnit program per room, made of all C files in the room's folder here; two for
+# dbtier/: unit-promoter has those who decide, in a simulation, unit-dbtier the rest, with PostgreSQL.
 if HAVE_CUNIT
 check_PROGRAMS += \
 	%D%/unit-common \
 	%D%/unit-link \
+	%D%/unit-promoter \
 	%D%/unit-dbtier \
 	%D%/unit-server \
 	%D%/unit-balancer \
@@ -10,6 +12,7 @@ check_PROGRAMS += \
 UNIT_TESTS += \
 	%D%/unit-common \
 	%D%/unit-link \
+	%D%/unit-promoter \
 	%D%/unit-dbtier \
 	%D%/unit-server \
 	%D%/unit-balancer \
@@ -55,27 +58,34 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/fixture.c \
 	%D%/dbtier/fixture.h \
 	%D%/dbtier/main.c \
-	%D%/dbtier/promoted.c \
-	%D%/dbtier/promoted.h \
-	%D%/dbtier/sim.c \
-	%D%/dbtier/sim.h \
-	%D%/dbtier/sim_inner.h \
-	%D%/dbtier/sim_node.c \
 	%D%/dbtier/suites.h \
 	%D%/dbtier/test_agent_live.c \
 	%D%/dbtier/test_control.c \
 	%D%/dbtier/test_failover.c \
+	%D%/dbtier/test_groups.c \
 	%D%/dbtier/test_live.c \
 	%D%/dbtier/test_meetings.c \
-	%D%/dbtier/test_groups.c \
-	%D%/dbtier/test_promise.c \
 	%D%/dbtier/test_promises.c \
-	%D%/dbtier/test_promoter.c \
-	%D%/dbtier/test_promoter_change.c \
-	%D%/dbtier/test_promoter_doubts.c \
 	%D%/dbtier/test_pure.c \
 	%D%/dbtier/test_reload.c \
 	%D%/dbtier/test_topology_live.c
+
+%C%_unit_promoter_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(PQ_CFLAGS)
+%C%_unit_promoter_LDADD = dbtier/libdbtier.a common/libcommon.a $(CUNIT_LIBS) \
+	$(PQ_LIBS) $(COMMON_LIBS)
+%C%_unit_promoter_SOURCES = \
+	%D%/promoter/main.c \
+	%D%/promoter/promoted.c \
+	%D%/promoter/promoted.h \
+	%D%/promoter/sim.c \
+	%D%/promoter/sim.h \
+	%D%/promoter/sim_inner.h \
+	%D%/promoter/sim_node.c \
+	%D%/promoter/suites.h \
+	%D%/promoter/test_promise.c \
+	%D%/promoter/test_promoter.c \
+	%D%/promoter/test_promoter_change.c \
+	%D%/promoter/test_promoter_doubts.c
 
 %C%_unit_server_CPPFLAGS = $(AM_CPPFLAGS) $(CUNIT_CFLAGS) $(MHD_CFLAGS) $(PQ_CFLAGS)
 %C%_unit_server_LDADD = server/libserver.a dbtier/libdbtier.a link/liblink.a common/libcommon.a $(CUNIT_LIBS) \

@@ -8,10 +8,6 @@ main(int argc, char **argv)
 	static CU_SuiteInfo *const all[] = {
 		pure_suites,
 		control_suites,
-		promise_suites,
-		promoter_suites,
-		promoter_doubt_suites,
-		promoter_change_suites,
 		topology_live_suites,
 		reload_suites,
 		live_suites,
@@ -25,10 +21,6 @@ main(int argc, char **argv)
 	static CU_SuiteInfo *const pure[] = {
 		pure_suites,
 		control_suites,
-		promise_suites,
-		promoter_suites,
-		promoter_doubt_suites,
-		promoter_change_suites,
 		NULL
 	};
 	const char *missing;

@@ -8,10 +8,6 @@
 
 extern CU_SuiteInfo pure_suites[];
 extern CU_SuiteInfo control_suites[];
-extern CU_SuiteInfo promise_suites[];
-extern CU_SuiteInfo promoter_suites[];
-extern CU_SuiteInfo promoter_doubt_suites[];
-extern CU_SuiteInfo promoter_change_suites[];
 extern CU_SuiteInfo agent_live_suites[];
 extern CU_SuiteInfo topology_live_suites[];
 extern CU_SuiteInfo reload_suites[];

@@ -20,6 +20,9 @@ static const struct dbt_stmt add_slow = { "g_slow",
 /* Longer than a lane is kept for nobody. */
 static const struct dbt_stmt add_long = { "g_long",
 	"INSERT INTO g (who, what) SELECT $1, $2 FROM pg_sleep(5.5) RETURNING id, what", 2 };
+/* Keeps its row's lock for a while. */
+static const struct dbt_stmt lock_row = { "g_lock",
+	"UPDATE locks SET n = n + 1 WHERE name = $1 RETURNING n, $2 || pg_sleep(0.2)::text", 2 };
 static const struct dbt_stmt vacuum = { "g_vacuum", "VACUUM g", 0 };
 static const struct dbt_stmt forget = { "g_forget", "DEALLOCATE ALL", 0 };
 
@@ -107,7 +110,8 @@ set_up(void)
 	fixture_start(&pg);
 	fixture_sql(&pg, 0, "CREATE TABLE g (id bigserial PRIMARY KEY, who text, what text);"
 	    "CREATE TABLE named (name text PRIMARY KEY); INSERT INTO named VALUES ('taken');"
-	    "ALTER TABLE g OWNER TO weir_rw; GRANT ALL ON named TO weir_rw;"
+	    "CREATE TABLE locks (name text PRIMARY KEY, n int); INSERT INTO locks VALUES ('x', 0), ('y', 0);"
+	    "ALTER TABLE g OWNER TO weir_rw; GRANT ALL ON named, locks TO weir_rw;"
 	    /* one that fails at the commit */
 	    "CREATE FUNCTION g_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
 	    " IF new.what = '7' THEN RAISE unique_violation; END IF;"
@@ -363,6 +367,22 @@ a_deadline_is_its_own_writes(void)
 	CU_ASSERT(has_rows("late one", 4)); /* it was committed with the third */
 }
 
+/* Each group has the lock that the other one waits for. */
+static void
+a_deadlock_of_groups_ends(void)
+{
+	int64_t failed = bench_value(&bench, DBT_GROUPS_FAILED);
+	struct writer all[4]; /* of one lane are the first and the third */
+
+	write_all(all, &lock_row, "x", 4);
+	all[1].who = all[2].who = "y";
+	run(all, 4);
+	for (unsigned i = 0; i < 4; i++)
+		CU_ASSERT(all[i].rc == W_OK && all[i].own && all[i].placed);
+	CU_ASSERT(bench_value(&bench, DBT_GROUPS_FAILED) - failed == 1);
+	CU_ASSERT(strcmp(ask("SELECT string_agg(n::text, %s ORDER BY name) FROM locks", "' '"), "2 2") == 0);
+}
+
 /* ---- how many ---- */
 
 static struct w_server_options options;
@@ -399,6 +419,7 @@ static CU_TestInfo tests[] = {
 	    a_group_that_is_lost_at_its_commit_is_in_doubt },
 	{ "a lost group with keys is done once", a_lost_group_with_keys_is_done_once },
 	{ "a deadline is its own write's", a_deadline_is_its_own_writes },
+	{ "a deadlock of groups ends", a_deadlock_of_groups_ends },
 	{ "zero groups are none", zero_groups_are_none },
 	CU_TEST_INFO_NULL,
 };

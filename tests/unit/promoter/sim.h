@@ -3,8 +3,8 @@
  * logs of entries, a network that loses, repeats, delays and reorders, and clients that note what was
  * acknowledged. Deterministic: a seed is a run.
  */
-#ifndef WEIR_TESTS_UNIT_DBTIER_SIM_H
-#define WEIR_TESTS_UNIT_DBTIER_SIM_H
+#ifndef WEIR_TESTS_UNIT_PROMOTER_SIM_H
+#define WEIR_TESTS_UNIT_PROMOTER_SIM_H
 
 #include "dbtier/promoter.h"
 

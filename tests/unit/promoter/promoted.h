@@ -2,8 +2,8 @@
  * A promoter under test, the agents' statuses as they will be said next, and what the promoter has done.
  * One world at a time: w.
  */
-#ifndef WEIR_TESTS_UNIT_DBTIER_PROMOTED_H
-#define WEIR_TESTS_UNIT_DBTIER_PROMOTED_H
+#ifndef WEIR_TESTS_UNIT_PROMOTER_PROMOTED_H
+#define WEIR_TESTS_UNIT_PROMOTER_PROMOTED_H
 
 #include "dbtier/promoter_inner.h"
 #include "suites.h"

@@ -4,8 +4,8 @@
  *	sim.c       a run: network, promoters, servers, what goes wrong, what is checked at the end
  *	sim_node.c  a database node: its PostgreSQL, its agent, what is checked at each acknowledgement
  */
-#ifndef WEIR_TESTS_UNIT_DBTIER_SIM_INNER_H
-#define WEIR_TESTS_UNIT_DBTIER_SIM_INNER_H
+#ifndef WEIR_TESTS_UNIT_PROMOTER_SIM_INNER_H
+#define WEIR_TESTS_UNIT_PROMOTER_SIM_INNER_H
 
 #include "dbtier/promise.h"
 #include "dbtier/promoter_inner.h"
