@@ -298,11 +298,17 @@ take_off(struct dbt__lane *lane)
 	return flight;
 }
 
-/* One that failed, or was rolled back with it: each goes on by itself. */
+/*
+ * One that failed, or was rolled back with it: each goes on by itself. All of the group was done for nothing,
+ * so the next ones are smaller: when one write of N fails, groups of about the root of N cost the least.
+ */
 static void
 end_failed_group(struct dbt__lane *lane, struct dbt__flight *flights, unsigned count)
 {
-	dbt__count(lane->worker, DBT_GROUPS_FAILED);
+	struct dbt_worker *worker = lane->worker;
+
+	dbt__count(worker, DBT_GROUPS_FAILED);
+	worker->group_most = W_MAX(worker->group_most / 2, 1u);
 	for (unsigned i = count; i-- > 0;) {
 		const struct dbt__error *error = flights[i].error;
 
@@ -329,7 +335,10 @@ static void
 end_group(struct dbt__lane *lane, struct dbt__flight *flights, unsigned count)
 {
 	const struct dbt__flight *last = &flights[count - 1];
+	struct dbt_worker *worker = lane->worker;
 
+	if (lane->grouped && last->error == NULL && worker->group_most < DBT__GROUP_MOST)
+		worker->group_most++;
 	for (unsigned i = 0; i < count; i++) {
 		flights[i].unreplicated |= last->unreplicated;
 		flights[i].position = last->position;

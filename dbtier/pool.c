@@ -82,7 +82,7 @@ note_group(struct dbt__lane *lane, struct offer *offer)
 	if (lane->state != DBT__OPEN || lane->stuck || !lane->grouped || load_of(lane) == 0)
 		return;
 	offer->groups++;
-	if (lane->count == 0 && lane->todo_count < DBT__GROUP_MOST &&
+	if (lane->count == 0 && lane->todo_count < lane->worker->group_most &&
 	    (offer->gathering == NULL || lane->todo_count < offer->gathering->todo_count))
 		offer->gathering = lane;
 }
@@ -241,12 +241,20 @@ is_crowded(const struct dbt_worker *worker, const struct dbt__job *job)
 	return job->class == DBT__WRITE && worker->loop->now < worker->crowded;
 }
 
+/* Groups under way at once: as many more as each has to be smaller. */
+static unsigned
+groups_most(const struct dbt_worker *worker)
+{
+	/* The option may have become 0 since the job was queued. */
+	return W_MAX((unsigned)worker->options->write_groups, 1u) *
+	    (DBT__GROUP_MOST / worker->group_most);
+}
+
 /* While as many groups as may be are under way, one more would only take from what they save. */
 static bool
 is_held_back(const struct dbt__job *job, const struct offer *offer)
 {
-	/* The option may have become 0 since the job was queued. */
-	return job->grouped && offer->groups >= W_MAX(job->worker->options->write_groups, 1u);
+	return job->grouped && offer->groups >= groups_most(job->worker);
 }
 
 static struct dbt__lane *
@@ -265,8 +273,8 @@ pick(struct dbt_worker *worker, struct dbt__job *job)
 	}
 	if (dbt__job_takes(job))
 		return offer.idle != NULL && may_take(offer.idle->pool) ? offer.idle : NULL;
-	if (offer.idle != NULL)
-		return offer.idle;
+	if (offer.idle != NULL || job->grouped)
+		return offer.idle; /* behind a group there is nothing to win: the next one takes it */
 	if (is_crowded(worker, job) && offer.roomy != NULL && offer.least != NULL) {
 		if (offer.roomy->dialing == 0)
 			dbt__lane_dial(offer.roomy);

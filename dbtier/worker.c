@@ -368,6 +368,7 @@ make_worker(const struct dbt_worker_config *config)
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		w_list_init(&worker->queue[i]);
 	w_list_init(&worker->grouping);
+	worker->group_most = DBT__GROUP_MOST;
 	w_list_init(&worker->held);
 	w_list_init(&worker->dirty);
 	w_list_init(&worker->grave);

@@ -257,6 +257,7 @@ struct dbt_worker {
 
 	struct w_list queue[DBT__CLASSES];
 	struct w_list grouping; /* grouped writes, while as many groups as may be are under way */
+	unsigned group_most; /* writes in a group: fewer when groups fail, DBT__GROUP_MOST else */
 	struct w_list held; /* jobs that no node can take now: they hold up no others */
 	w_usec crowded; /* until then writes share the lanes that there are */
 	unsigned queued, in_flight;

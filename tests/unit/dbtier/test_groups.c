@@ -173,6 +173,54 @@ an_error_is_its_own_writes(void)
 	CU_ASSERT(bench_value(&bench, DBT_LOST) == lost);
 }
 
+/* One of ten, on whichever of two lanes it is. */
+static bool
+is_bad(unsigned i)
+{
+	return i % 20 == 0 || i % 20 == 11;
+}
+
+/* Groups are as large as pays: with those of 20 all writes would be run twice. */
+static void
+groups_shrink_where_writes_fail(void)
+{
+	static const unsigned waves = 40;
+	int64_t tries = bench_value(&bench, DBT_RETRIES);
+	struct writer all[WRITERS];
+
+	for (unsigned wave = 0; wave < waves; wave++) {
+		write_all(all, &add, "waves", WRITERS);
+		for (unsigned i = 0; i < WRITERS; i++)
+			if (is_bad(i)) {
+				all[i].stmt = &add_named;
+				all[i].who = "taken";
+			}
+		run(all, WRITERS);
+		for (unsigned i = 0; i < WRITERS; i++)
+			CU_ASSERT(is_bad(i) ? all[i].rc == -W_ECONFLICT : all[i].own);
+	}
+	tries = bench_value(&bench, DBT_RETRIES) - tries;
+	printf("(%u run again of %u) ", (unsigned)tries, waves * WRITERS);
+	CU_ASSERT(tries < waves * WRITERS * 4 / 5);
+	CU_ASSERT(bench.worker->group_most < DBT__GROUP_MOST / 2);
+}
+
+/* And grow again where they do not. */
+static void
+groups_grow_again(void)
+{
+	struct writer all[WRITERS];
+
+	for (unsigned wave = 0; wave < DBT__GROUP_MOST; wave++) {
+		write_all(all, &add, "grow", WRITERS);
+		run(all, WRITERS);
+	}
+	CU_ASSERT(bench.worker->group_most == DBT__GROUP_MOST);
+	write_all(all, &add, "grown", WRITERS);
+	run(all, WRITERS);
+	CU_ASSERT(transactions_of("grown") == 2);
+}
+
 static void
 an_error_at_the_commit_is_too(void)
 {
@@ -408,6 +456,8 @@ zero_groups_are_none(void)
 static CU_TestInfo tests[] = {
 	{ "writes of a turn share transactions", writes_of_a_turn_share_transactions },
 	{ "an error is its own write's", an_error_is_its_own_writes },
+	{ "groups shrink where writes fail", groups_shrink_where_writes_fail },
+	{ "groups grow again", groups_grow_again },
 	{ "an error at the commit is, too", an_error_at_the_commit_is_too },
 	{ "twins in a group happen once", twins_in_a_group_happen_once },
 	{ "what wants its own transaction has it", what_wants_its_own_transaction_has_it },
