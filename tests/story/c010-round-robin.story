@@ -31,6 +31,12 @@ both_replicas() {
 	[ "$(share database | wc -l)" -eq 2 ] && ! share database | grep -q db-1
 }
 
+# A cluster is up when its replicas follow; each server sees that in its own time.
+finds_both() {
+	ask_hundred && both_replicas
+}
+
+check "the servers find both replicas" eventually 10 finds_both
 check "a hundred answers" ask_hundred
 check "both servers had half of them" fair
 check "every read went to a replica" only_replicas
