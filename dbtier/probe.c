@@ -15,7 +15,8 @@
  * 3. What is asked because of a suspicion is published even when nothing differs.
  * 4. Where older timelines ended is asked of a new primary after its state is published.
  * 5. A snapshot is written by the prober before it is published and never after. It is used
- *    again when it has been out of date for REUSE_AFTER.
+ *    again when it has been out of date for REUSE_AFTER; its readers have passed by then, through the
+ *    lock (dbt__passed), so what they read happened before.
  * 6. Silence is noticed by the beat, which is the clock of what nobody says; so a snapshot is
  *    never much older than VALUES_EVERY while the prober runs. A beat that comes late means that it
  *    did not run, and that silence was its own.
@@ -124,6 +125,13 @@ dbt_topology_get(struct dbt *dbt)
 	return &atomic_load_explicit(&dbt->current, memory_order_acquire)->topology;
 }
 
+void
+dbt__passed(struct dbt *dbt)
+{
+	pthread_mutex_lock(&dbt->lock);
+	pthread_mutex_unlock(&dbt->lock);
+}
+
 static struct snapshot *
 take_snapshot(struct dbt *dbt, w_usec now)
 {
@@ -133,6 +141,7 @@ take_snapshot(struct dbt *dbt, w_usec now)
 		snapshot = w_list_entry(dbt->retired.next, struct snapshot, node);
 		if (now - snapshot->retired > REUSE_AFTER) {
 			w_list_remove(&snapshot->node);
+			dbt__passed(dbt);
 			return snapshot;
 		}
 	}

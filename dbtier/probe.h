@@ -31,6 +31,12 @@ struct dbt__listener {
 void dbt__listen(struct dbt *dbt, struct dbt__listener *listener);
 void dbt__unlisten(struct dbt *dbt, struct dbt__listener *listener);
 
+/*
+ * The calling thread has done with every topology that it got before. Whoever gets some says so each few seconds:
+ * REUSE_AFTER is time, which is nothing that the memory model knows. Any thread.
+ */
+void dbt__passed(struct dbt *dbt);
+
 /* The nodes whose gauges were set last, for dbt_tick(). Threads: its. */
 struct dbt__gauges {
 	struct {

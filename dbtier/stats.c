@@ -63,4 +63,5 @@ dbt_tick(struct dbt *dbt, struct w_meter *meter, unsigned metrics)
 		}
 		set_gauges(meter, ids, node);
 	}
+	dbt__passed(dbt);
 }

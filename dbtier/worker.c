@@ -297,6 +297,7 @@ on_sweep(void *arg)
 {
 	struct dbt_worker *worker = arg;
 
+	dbt__passed(worker->dbt);
 	dbt__each_lane(worker, sweep_lane);
 	if (!worker->stopping)
 		dbt__pools_fill(worker);
