@@ -270,8 +270,8 @@ answer_error(struct dbt__job *job, struct dbt__lane *lane, struct dbt__flight *f
 		job->refused = true;
 		dbt__refused(lane->pool->site, again ? DBT__STUCK : 0);
 		dbt__job_requeue(job);
-		if (again) /* somebody may have said so in this session */
-			dbt__lane_lose(lane, "its session is read-only");
+		/* Somebody may have said so in this session. Writes behind this one would be in doubt if it went. */
+		lane->spoilt |= again;
 		return;
 	}
 	if (!in_tx && job->intent == DBT_WRITE && dbt__is_no_room(state)) {

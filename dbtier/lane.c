@@ -211,6 +211,15 @@ dbt__lane_lose(struct dbt__lane *lane, const char *why)
 	lose_jobs(lane);
 }
 
+bool
+dbt__lane_awaited(struct dbt__lane *lane)
+{
+	for (unsigned i = 0; i < lane->count; i++)
+		if (dbt__lane_flight(lane, i)->job != NULL)
+			return true;
+	return false;
+}
+
 void
 dbt__lane_retire(struct dbt__lane *lane)
 {

@@ -380,6 +380,8 @@ on_ready_for_query(struct dbt__lane *lane, struct w_view body)
 	for (unsigned i = 0; i < count; i++)
 		dbt__flight_clear(&unit[i]);
 	note_idle(lane);
+	if (lane->spoilt && !dbt__lane_awaited(lane))
+		dbt__lane_lose(lane, "its session is read-only");
 	return true;
 }
 

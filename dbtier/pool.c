@@ -105,6 +105,7 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 		note_group(lane, offer);
 		/* A cancel that is under way hits whatever runs next. */
 		if (lane->state != DBT__OPEN || lane->taken || lane->stuck || lane->blocked ||
+		    lane->spoilt ||
 		    lane->cancel != NULL ||
 		    load_of(lane) >= W_MIN(depth, lane->mask + 1))
 			continue;

@@ -172,6 +172,7 @@ struct dbt__lane {
 	bool stuck;        /* its head takes long: no new work */
 	bool blocked;      /* the peer does not take more bytes now */
 	bool ended;        /* the server said goodbye */
+	bool spoilt;       /* its session is read-only: nothing new, and it goes when nobody waits for it */
 	w_usec head_since; /* since when the head is what the server works on */
 	w_usec idle_since;
 	char status;       /* of ReadyForQuery: I, T or E */
@@ -352,6 +353,8 @@ void dbt__lane_release(struct dbt__lane *lane);
 /* Look for a head that takes too long. */
 void dbt__lane_check(struct dbt__lane *lane, w_usec now);
 bool dbt__lane_idle(const struct dbt__lane *lane);
+/* Does somebody wait for what it has sent? A write would be in doubt if it went. */
+bool dbt__lane_awaited(struct dbt__lane *lane);
 void dbt__lane_free(struct dbt__lane *lane);
 /* Ask the server to end what it works on, which must be a read. */
 void dbt__lane_cancel(struct dbt__lane *lane);

@@ -203,6 +203,21 @@ a_read_only_session_is_left(void)
 		CU_ASSERT(calls[i].rc == W_OK && calls[i].took < 3 * W_SEC);
 }
 
+/* Nor are those in doubt that were sent behind one that was refused. */
+static void
+a_read_only_session_harms_no_neighbour(void)
+{
+	enum { CALLS = 32 };
+	struct call calls[CALLS];
+
+	for (unsigned i = 0; i < CALLS; i++)
+		calls[i] = (struct call){ .kind = PLAIN };
+	bench_run(&bench, spoil_fiber, NULL, 0, 8);
+	run_calls(calls, CALLS);
+	for (unsigned i = 0; i < CALLS; i++)
+		CU_ASSERT(calls[i].rc == W_OK);
+}
+
 /* ---- silence that ends ---- */
 
 static w_usec frozen, doubted;
@@ -418,6 +433,7 @@ static CU_TestInfo failover_tests[] = {
 	{ "an idle lane is left at once, and ends later", an_idle_lane_is_left_at_once_and_ends_later },
 	{ "a drain holds writes, and fails none", a_drain_holds_writes },
 	{ "a read-only session is left", a_read_only_session_is_left },
+	{ "it harms no neighbour", a_read_only_session_harms_no_neighbour },
 	{ "a false alarm fails nothing", a_false_alarm_fails_nothing },
 	{ "an old view of the primary is not read from", an_old_view_is_not_read_from },
 	{ "an unknown timeline is waited for", an_unknown_timeline_is_waited_for },
