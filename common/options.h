@@ -80,6 +80,7 @@
 	X(read_depth,     uint,  "128",     1, 10000, RELOAD, "Reads in flight on one lane.")                \
 	X(write_lanes,    uint,  "16",      1, 1000, RESTART, "Write connections per worker to the primary; one waits at each replica.")               \
 	X(write_groups,   uint,  "2",       0, 1000, RELOAD,  "Transactions per worker that grouped writes share, under way at once; those that come then form the next. 0: each has its own.") \
+	X(group_writes,   uint,  "64",      1, 64, RELOAD,  "Grouped writes in one transaction; fewer while transactions of them fail.") \
 	X(query_timeout,  usec,  "10s",     1000, 86400000000, RELOAD, "Longest time of one statement; the request's deadline may be earlier.") \
 	X(max_rows_bytes, bytes, "16MiB",   65536, 1073741824, RELOAD, "Size of one result kept in memory.") \
 	X(db_queue,       uint,  "4096",    1, 1000000, RELOAD, "Statements that wait for a lane, per worker.") \

@@ -308,7 +308,7 @@ end_failed_group(struct dbt__lane *lane, struct dbt__flight *flights, unsigned c
 	struct dbt_worker *worker = lane->worker;
 
 	dbt__count(worker, DBT_GROUPS_FAILED);
-	worker->group_most = W_MAX(worker->group_most / 2, 1u);
+	dbt__group_most_set(worker, worker->group_most / 2);
 	for (unsigned i = count; i-- > 0;) {
 		const struct dbt__error *error = flights[i].error;
 
@@ -337,8 +337,8 @@ end_group(struct dbt__lane *lane, struct dbt__flight *flights, unsigned count)
 	const struct dbt__flight *last = &flights[count - 1];
 	struct dbt_worker *worker = lane->worker;
 
-	if (lane->grouped && last->error == NULL && worker->group_most < DBT__GROUP_MOST)
-		worker->group_most++;
+	if (lane->grouped && last->error == NULL)
+		dbt__group_most_set(worker, worker->group_most + 1);
 	for (unsigned i = 0; i < count; i++) {
 		flights[i].unreplicated |= last->unreplicated;
 		flights[i].position = last->position;

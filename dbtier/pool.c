@@ -44,7 +44,7 @@ most_of(const struct dbt__pool *pool)
 
 	switch (pool->class) {
 	case DBT__READ:
-		return (unsigned)options->read_lanes + 
+		return (unsigned)options->read_lanes +
 		    W_MIN(pool->stuck, (unsigned)DBT__SPARE_LANES);
 	case DBT__SLOW:
 		return DBT__SLOW_LANES;
@@ -87,6 +87,14 @@ note_group(struct dbt__lane *lane, struct offer *offer)
 		offer->gathering = lane;
 }
 
+/* May it be given anything? A cancel that is under way hits whatever runs next. */
+static bool
+is_open(const struct dbt__lane *lane)
+{
+	return lane->state == DBT__OPEN && !lane->taken && !lane->stuck && !lane->blocked &&
+	    !lane->spoilt && lane->cancel == NULL;
+}
+
 static void
 look_at(struct dbt__pool *pool, struct offer *offer)
 {
@@ -103,11 +111,7 @@ look_at(struct dbt__pool *pool, struct offer *offer)
 
 		offer->hope = true;
 		note_group(lane, offer);
-		/* A cancel that is under way hits whatever runs next. */
-		if (lane->state != DBT__OPEN || lane->taken || lane->stuck || lane->blocked ||
-		    lane->spoilt ||
-		    lane->cancel != NULL ||
-		    load_of(lane) >= W_MIN(depth, lane->mask + 1))
+		if (!is_open(lane) || load_of(lane) >= W_MIN(depth, lane->mask + 1))
 			continue;
 		if (offer->idle == NULL && load_of(lane) == 0)
 			offer->idle = lane;
@@ -248,7 +252,7 @@ groups_most(const struct dbt_worker *worker)
 {
 	/* The option may have become 0 since the job was queued. */
 	return W_MAX((unsigned)worker->options->write_groups, 1u) *
-	    (DBT__GROUP_MOST / worker->group_most);
+	    ((unsigned)worker->options->group_writes / worker->group_most);
 }
 
 /* While as many groups as may be are under way, one more would only take from what they save. */

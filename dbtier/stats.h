@@ -69,6 +69,8 @@
 	X(DBT_GROUPED, COUNTER, "weir_db_grouped_total", "", "Writes in those.")                  \
 	X(DBT_GROUPS_FAILED, COUNTER, "weir_db_groups_failed_total", "",                          \
 	    "Of those transactions, the ones that were rolled back, and their writes run one by one.") \
+	X(DBT_GROUP_WRITES, GAUGE, "weir_db_group_writes", "",                                    \
+	    "Writes that such a transaction may have now, all workers together: group_writes each, fewer while they fail.") \
 	X(DBT_REPLAYS, COUNTER, "weir_db_replays_total", "",                                      \
 	    "Writes that had been done before, answered with what they returned then.")           \
 	X(DBT_DOUBTS_RESOLVED, COUNTER, "weir_db_doubts_resolved_total", "",                      \

@@ -328,6 +328,7 @@ dbt_worker_reload(struct dbt_worker *worker, const struct w_server_options *opti
 {
 	worker->options = options;
 	make_options(worker);
+	dbt__group_most_set(worker, worker->group_most);
 	dbt__pools_fill(worker);
 	worker->pump = true;
 }
@@ -369,7 +370,7 @@ make_worker(const struct dbt_worker_config *config)
 	for (unsigned i = 0; i < DBT__CLASSES; i++)
 		w_list_init(&worker->queue[i]);
 	w_list_init(&worker->grouping);
-	worker->group_most = DBT__GROUP_MOST;
+	dbt__group_most_set(worker, (unsigned)worker->options->group_writes);
 	w_list_init(&worker->held);
 	w_list_init(&worker->dirty);
 	w_list_init(&worker->grave);

@@ -43,7 +43,7 @@ enum dbt__class { DBT__READ, DBT__SLOW, DBT__WRITE, DBT__CLASSES };
 #define DBT__WRITE_DEPTH 4          /* and on a write lane, when there can be no more lanes */
 #define DBT__SLOW_COST (10 * W_MSEC) /* a statement that takes longer on average is slow */
 #define DBT__FAST_COST (5 * W_MSEC)  /* and is fast again below this */
-#define DBT__GROUP_MOST 64          /* grouped writes in one transaction */
+#define DBT__GROUP_MOST 64          /* what group_writes may be: as many flights does a write lane have */
 #define DBT__STUCK (100 * W_MSEC)   /* a lane whose head takes longer takes no new work */
 #define DBT__NO_ROOM (500 * W_MSEC) /* between two looks whether a full disk still is */
 #define DBT__READ_GRACE (250 * W_MSEC) /* for a read that nobody waits for; then the lane ends */
@@ -258,7 +258,7 @@ struct dbt_worker {
 
 	struct w_list queue[DBT__CLASSES];
 	struct w_list grouping; /* grouped writes, while as many groups as may be are under way */
-	unsigned group_most; /* writes in a group: fewer when groups fail, DBT__GROUP_MOST else */
+	unsigned group_most; /* writes in a group now; see dbt__group_most_set */
 	struct w_list held; /* jobs that no node can take now: they hold up no others */
 	w_usec crowded; /* until then writes share the lanes that there are */
 	unsigned queued, in_flight;
@@ -287,6 +287,15 @@ static inline void
 dbt__move(struct dbt_worker *worker, enum dbt__metric metric, int by)
 {
 	w_meter_move(worker->meter, worker->metrics + metric, by);
+}
+
+/* How many writes a group may have from here on: 1 to group_writes, whatever is asked for. */
+static inline void
+dbt__group_most_set(struct dbt_worker *worker, unsigned most)
+{
+	most = W_MIN(W_MAX(most, 1u), (unsigned)worker->options->group_writes);
+	dbt__move(worker, DBT_GROUP_WRITES, (int)most - (int)worker->group_most);
+	worker->group_most = most;
 }
 
 /* --- job.c --- */

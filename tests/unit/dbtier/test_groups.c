@@ -202,7 +202,7 @@ groups_shrink_where_writes_fail(void)
 	tries = bench_value(&bench, DBT_RETRIES) - tries;
 	printf("(%u run again of %u) ", (unsigned)tries, waves * WRITERS);
 	CU_ASSERT(tries < waves * WRITERS * 4 / 5);
-	CU_ASSERT(bench.worker->group_most < DBT__GROUP_MOST / 2);
+	CU_ASSERT(bench_value(&bench, DBT_GROUP_WRITES) < DBT__GROUP_MOST / 2);
 }
 
 /* And grow again where they do not. */
@@ -215,7 +215,7 @@ groups_grow_again(void)
 		write_all(all, &add, "grow", WRITERS);
 		run(all, WRITERS);
 	}
-	CU_ASSERT(bench.worker->group_most == DBT__GROUP_MOST);
+	CU_ASSERT(bench_value(&bench, DBT_GROUP_WRITES) == DBT__GROUP_MOST);
 	write_all(all, &add, "grown", WRITERS);
 	run(all, WRITERS);
 	CU_ASSERT(transactions_of("grown") == 2);
@@ -436,6 +436,28 @@ a_deadlock_of_groups_ends(void)
 static struct w_server_options options;
 
 static void
+a_group_has_no_more_than_it_may(void)
+{
+	struct writer all[20];
+
+	options = *bench.worker->options;
+	options.group_writes = 5;
+	dbt_worker_reload(bench.worker, &options);
+	for (unsigned wave = 0; wave < options.group_writes; wave++) { /* some of the above have failed */
+		write_all(all, &add, "again", W_NELEM(all));
+		run(all, W_NELEM(all));
+	}
+	CU_ASSERT(bench_value(&bench, DBT_GROUP_WRITES) == 5);
+	write_all(all, &add, "five", W_NELEM(all));
+	run(all, W_NELEM(all));
+	for (unsigned i = 0; i < W_NELEM(all); i++)
+		CU_ASSERT(all[i].rc == W_OK && all[i].own && all[i].placed);
+	CU_ASSERT(strcmp(ask("SELECT max(count) FROM (SELECT count(*) FROM g WHERE who = '%s' GROUP BY xmin::text) t",
+	    "five"), "5") == 0);
+	CU_ASSERT(bench_value(&bench, DBT_GROUP_WRITES) == 5);
+}
+
+static void
 zero_groups_are_none(void)
 {
 	int64_t groups;
@@ -470,6 +492,7 @@ static CU_TestInfo tests[] = {
 	{ "a lost group with keys is done once", a_lost_group_with_keys_is_done_once },
 	{ "a deadline is its own write's", a_deadline_is_its_own_writes },
 	{ "a deadlock of groups ends", a_deadlock_of_groups_ends },
+	{ "a group has no more than it may", a_group_has_no_more_than_it_may },
 	{ "zero groups are none", zero_groups_are_none },
 	CU_TEST_INFO_NULL,
 };
