@@ -161,6 +161,11 @@ on_timeout(void *arg)
 		finish(dial, "no answer in time");
 }
 
+static void
+quiet(void *arg W_UNUSED, const PGresult *notice W_UNUSED)
+{
+}
+
 /* hosts: as many times the host's name as there are addresses; libpq wants pairs. */
 static void
 connect_to(struct dbt__dial *dial, const char *hosts, const char *addresses)
@@ -171,6 +176,7 @@ connect_to(struct dbt__dial *dial, const char *hosts, const char *addresses)
 	W_ASSERT(strcmp(params.keys[0], "host") == 0);
 	params.values[0] = hosts;
 	dial->conn = PQconnectStartParams(params.keys, params.values, 0);
+	PQsetNoticeReceiver(dial->conn, quiet, NULL); /* libpq would print to standard error, even while it logs in */
 	if (dial->conn == NULL || PQstatus(dial->conn) == CONNECTION_BAD) {
 		/* done comes from the loop, never from within start */
 		w_timer_start(dial->loop, &dial->timer, 0, 0);

@@ -56,7 +56,7 @@ struct dbt__dial {
 	const char *application, *options;
 	w_usec timeout;
 	/*
-	 * Called once, never from within dbt__dial_start. conn belongs to the callee; NULL: it
+	 * Called once, never from within dbt__dial_start. conn belongs to the callee, its notices go nowhere; NULL: it
 	 * failed, and why says so (one line, valid during the call).
 	 */
 	void (*done)(void *arg, PGconn *conn, const char *why);

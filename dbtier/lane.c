@@ -118,7 +118,6 @@ dbt__lane_free(struct dbt__lane *lane)
 		dbt__columns_drop(&lane->columns[i]);
 	free(lane->columns);
 	free(lane->prepared);
-	free(lane->generation);
 	PQfinish(lane->conn);
 	free(lane);
 }
@@ -258,11 +257,6 @@ is_on(PGconn *conn, const char *setting)
 }
 
 static void
-quiet(void *arg W_UNUSED, const PGresult *notice W_UNUSED)
-{
-}
-
-static void
 on_dialed(void *arg, PGconn *conn, const char *why)
 {
 	struct dbt__lane *lane = arg;
@@ -279,7 +273,6 @@ on_dialed(void *arg, PGconn *conn, const char *why)
 		dial_failed(lane, why);
 		return;
 	}
-	PQsetNoticeReceiver(conn, quiet, NULL); /* it would print to standard error */
 	lane->status = 'I';
 	lane->read_only = is_on(conn, "default_transaction_read_only");
 	pool->dialing--;
@@ -345,10 +338,8 @@ grow_prepared(struct dbt__lane *lane, unsigned size)
 	size_t more = size - lane->prepared_size;
 
 	lane->prepared = w_xrealloc(lane->prepared, size);
-	lane->generation = w_xrealloc(lane->generation, size * sizeof(*lane->generation));
 	lane->columns = w_xrealloc(lane->columns, size * sizeof(*lane->columns));
 	memset(lane->prepared + lane->prepared_size, 0, more);
-	memset(lane->generation + lane->prepared_size, 0, more * sizeof(*lane->generation));
 	memset(lane->columns + lane->prepared_size, 0, more * sizeof(*lane->columns));
 	lane->prepared_size = size;
 }
@@ -357,10 +348,8 @@ grow_prepared(struct dbt__lane *lane, unsigned size)
 void
 dbt__lane_forget_all(struct dbt__lane *lane)
 {
-	for (unsigned i = 0; i < lane->prepared_size; i++) {
-		lane->generation[i] += lane->prepared[i];
-		lane->prepared[i] = 0;
-	}
+	lane->generation++;
+	memset(lane->prepared, 0, lane->prepared_size);
 }
 
 /*
@@ -371,7 +360,7 @@ void
 dbt__lane_forget(struct dbt__lane *lane, const struct dbt__flight *flight)
 {
 	dbt__count(lane->worker, DBT_REPREPARED);
-	if (lane->generation[flight->known] == flight->generation)
+	if (lane->generation == flight->generation)
 		dbt__lane_forget_all(lane);
 }
 
@@ -381,9 +370,9 @@ name_of(const struct dbt__lane *lane, unsigned known, char to[DBT__NAME_SIZE])
 {
 	const struct dbt__known *statement = &lane->worker->known[known];
 
-	if (lane->generation[known] == 0)
+	if (lane->generation == 0)
 		return statement->name;
-	dbt__known_name(statement->stmt, known, lane->generation[known], to);
+	dbt__known_name(statement->stmt, known, lane->generation, to);
 	return to;
 }
 
@@ -472,7 +461,7 @@ put_flight(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__fligh
 	char rooms[DBT__STEPS][DBT__NAME_SIZE];
 	const char *names[DBT__STEPS] = { [DBT__STATEMENT] = "" };
 
-	flight->generation = lane->generation[flight->known];
+	flight->generation = lane->generation;
 	for (unsigned i = 0; i < DBT__STEPS; i++)
 		if (brings(job, flight, i))
 			names[i] = put_prepared(lane, flight,

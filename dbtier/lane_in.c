@@ -280,6 +280,16 @@ note_idle(struct dbt__lane *lane)
 		lane->canceled = false;
 }
 
+/* What it was to prepare and did not. Under names of before, that says nothing of what is prepared now. */
+static void
+unprepare(struct dbt__lane *lane, const struct dbt__flight *flight)
+{
+	if (flight->generation != lane->generation)
+		return;
+	for (unsigned i = flight->parsed; i < flight->parse_count; i++)
+		lane->prepared[flight->parses[i]] = 0;
+}
+
 /* One less is in flight. */
 static struct dbt__flight
 take_off(struct dbt__lane *lane)
@@ -293,8 +303,7 @@ take_off(struct dbt__lane *lane)
 	worker->in_flight--;
 	dbt__move(worker, DBT_IN_FLIGHT, -1);
 	dbt__known_cost(worker, flight.known, worker->loop->now - lane->head_since);
-	for (unsigned i = flight.parsed; i < flight.parse_count; i++)
-		lane->prepared[flight.parses[i]] = 0; /* it failed */
+	unprepare(lane, &flight);
 	return flight;
 }
 

@@ -585,11 +585,6 @@ ask(struct probe *probe)
 }
 
 static void
-quiet(void *arg W_UNUSED, const PGresult *result W_UNUSED)
-{
-}
-
-static void
 on_dialed(void *arg, PGconn *conn, const char *why)
 {
 	struct probe *probe = arg;
@@ -600,7 +595,6 @@ on_dialed(void *arg, PGconn *conn, const char *why)
 		probe->conn = conn;
 		probe->failures = 0;
 		PQsetnonblocking(conn, 1);
-		PQsetNoticeReceiver(conn, quiet, NULL);
 		ask(probe);
 		return;
 	}

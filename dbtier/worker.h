@@ -114,7 +114,7 @@ enum dbt__step {
 struct dbt__flight {
 	struct dbt__job *job; /* NULL: it gave up */
 	unsigned known;       /* index of the statement */
-	uint16_t generation;  /* of its name on the lane */
+	uint32_t generation;  /* of the lane's names, when it was sent */
 	unsigned parses[DBT__PARSES_MOST]; /* statements that it prepares, by index */
 	uint8_t parse_count, parsed;
 	unsigned describes;   /* which statement the next description is of; DBT__UNNAMED */
@@ -163,9 +163,9 @@ struct dbt__lane {
 
 	/* By statement. */
 	uint8_t *prepared;    /* 1: the server knows it, or soon will */
-	uint16_t *generation; /* part of its name there */
 	struct dbt__columns **columns; /* of what it returns */
 	unsigned prepared_size;
+	uint32_t generation; /* part of their names there; another one when the server has forgotten any */
 
 	struct dbt_tx *tx; /* whose it is */
 	bool taken;        /* by a transaction, from its BEGIN on */

@@ -234,12 +234,12 @@ an_error_at_the_commit_is_too(void)
 }
 
 static void
-twins_in_a_group_happen_once(void)
+write_twins(const char *who)
 {
 	struct writer all[WRITERS];
 	unsigned replayed = 0;
 
-	write_all(all, &add, "twins", WRITERS);
+	write_all(all, &add, who, WRITERS);
 	for (unsigned i = 0; i < WRITERS; i++) {
 		all[i].keyed = true;
 		snprintf(all[i].what, sizeof(all[i].what), "%u", i / 2);
@@ -250,7 +250,31 @@ twins_in_a_group_happen_once(void)
 		replayed += all[i].replayed;
 	}
 	CU_ASSERT(replayed == WRITERS / 2);
-	CU_ASSERT(has_rows("twins", WRITERS / 2));
+	CU_ASSERT(has_rows(who, WRITERS / 2));
+}
+
+static void
+twins_in_a_group_happen_once(void)
+{
+	write_twins("twins");
+}
+
+/* Where statements are yet to be prepared, some of it behind a group that fails. */
+static void
+twins_on_new_lanes_happen_once(void)
+{
+	struct writer warm[WRITERS];
+	char who[16];
+
+	for (unsigned round = 0; round < 100; round++) {
+		(void)fixture_sql(&pg, 0, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+		    " WHERE usename = 'weir_rw'");
+		write_all(warm, &add, "warm", WRITERS);
+		run(warm, WRITERS); /* those that found a lane gone may be in doubt */
+		dbt__group_most_set(bench.worker, DBT__GROUP_MOST);
+		snprintf(who, sizeof(who), "twins %u", round);
+		write_twins(who);
+	}
 }
 
 static void
@@ -482,6 +506,7 @@ static CU_TestInfo tests[] = {
 	{ "groups grow again", groups_grow_again },
 	{ "an error at the commit is, too", an_error_at_the_commit_is_too },
 	{ "twins in a group happen once", twins_in_a_group_happen_once },
+	{ "twins on new lanes happen once", twins_on_new_lanes_happen_once },
 	{ "what wants its own transaction has it", what_wants_its_own_transaction_has_it },
 	{ "forgotten statements are prepared again", forgotten_statements_are_prepared_again },
 	{ "a statement that ends the group is not grouped again",
