@@ -462,6 +462,7 @@ put_flight(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__fligh
 	const char *names[DBT__STEPS] = { [DBT__STATEMENT] = "" };
 
 	flight->generation = lane->generation;
+	flight->describes = flight->known;
 	for (unsigned i = 0; i < DBT__STEPS; i++)
 		if (brings(job, flight, i))
 			names[i] = put_prepared(lane, flight,
@@ -472,6 +473,9 @@ put_flight(struct dbt__lane *lane, const struct dbt__job *job, struct dbt__fligh
 	} else {
 		names[DBT__STATEMENT] = put_prepared(lane, flight, flight->known,
 		    rooms[DBT__STATEMENT]);
+		/* What was prepared by one before it may have failed there. */
+		if (job->describes && flight->parse_count == 0)
+			dbt__put_describe(out, names[DBT__STATEMENT]);
 	}
 	if (names[DBT__GUARD] != NULL)
 		put_guard(lane, flight, names[DBT__GUARD], job->needed);

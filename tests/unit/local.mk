@@ -63,6 +63,7 @@ EXTRA_DIST += %D%/unit.h
 	%D%/dbtier/test_control.c \
 	%D%/dbtier/test_failover.c \
 	%D%/dbtier/test_groups.c \
+	%D%/dbtier/test_storm.c \
 	%D%/dbtier/test_live.c \
 	%D%/dbtier/test_meetings.c \
 	%D%/dbtier/test_promises.c \

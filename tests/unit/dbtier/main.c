@@ -14,6 +14,7 @@ main(int argc, char **argv)
 		promises_suites,
 		meetings_suites,
 		group_suites,
+		storm_suites,
 		failover_suites,
 		agent_live_suites,
 		NULL

@@ -15,6 +15,7 @@ extern CU_SuiteInfo live_suites[];
 extern CU_SuiteInfo promises_suites[];
 extern CU_SuiteInfo meetings_suites[];
 extern CU_SuiteInfo group_suites[];
+extern CU_SuiteInfo storm_suites[];
 extern CU_SuiteInfo failover_suites[];
 
 #endif
